@@ -16,6 +16,7 @@
 #define SIGV4_PARAMETERS_MAX 32
 #define SIGV4_TIMESTAMP_LEN 16
 #define SIGV4_HASH_HEX_LEN 64
+#define SIGV4_SECRET_MAX 256
 /* Of an empty body. */
 #define SIGV4_EMPTY_HASH "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define SIGV4_UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
@@ -56,9 +57,12 @@ void sigv4_encode(struct writer *w, struct bytes text);
 void sigv4_canonical_request(const struct sigv4_request *request, struct writer *w);
 /* host;range;x-amz-date */
 void sigv4_signed_fields(const struct sigv4_request *request, struct writer *w);
+/* `canonical_request` must not lie in w. Out of libcrypto's memory: w fails. */
 void sigv4_string_to_sign(const struct sigv4_scope *scope, struct bytes canonical_request, struct writer *w);
-void sigv4_signature(const struct sigv4_scope *scope, struct bytes secret_key, struct bytes string_to_sign,
-    uint8_t hex[SIGV4_HASH_HEX_LEN]);
+/* 0, E_TOO_LARGE for a secret key above SIGV4_SECRET_MAX bytes, E_EXHAUSTED when libcrypto is out of memory.
+ */
+MUST_CHECK int sigv4_signature(const struct sigv4_scope *scope, struct bytes secret_key,
+    struct bytes string_to_sign, uint8_t hex[SIGV4_HASH_HEX_LEN]);
 
 /* All of the above: the value of the Authorization field into `w`. `scratch` holds the canonical request; its
  * size bounds the request's (16 KiB is plenty for a 1 KiB key and a 4 KiB token). E_TOO_LARGE when something
