@@ -40,13 +40,13 @@ enum io_kind {
     IO_KIND_SEND,    /* target: socket; iov, count; flags: IO_FLAG_MORE */
     IO_KIND_CLOSE,
     IO_KIND_LINGER,
-    IO_KIND_POLL, /* fd; offset: events */
+    IO_KIND_POLL, /* fd; offset: events; pointer: struct io_foreign */
     IO_KIND_TIMER,
     IO_KIND_WORK,
-    IO_KIND_OPEN, /* from here on: files; pointer: path; offset: flags; pointer2: (beneath) directory, then file */
-    IO_KIND_OPEN_BENEATH,
-    IO_KIND_STAT, /* pointer: struct io_file_info; all below: pointer is not theirs unless said, target: file */
-    IO_KIND_READ, /* iov, count, offset; fd */
+    IO_KIND_OPEN, /* from here on: files, io_op_file(). pointer: path; offset: IO_OPEN_* */
+    IO_KIND_OPEN_BENEATH, /* the same; pointer2: the directory's struct io_file */
+    IO_KIND_STAT, /* pointer: struct io_file_info */
+    IO_KIND_READ, /* iov, count, offset; fd: the file's */
     IO_KIND_WRITE,
     IO_KIND_SYNC,
     IO_KIND_ALLOCATE, /* offset: len */
@@ -82,7 +82,7 @@ struct io_socket {
     struct io_op *opening; /* accept or connect */
     struct io_op *recv, *send;
     struct io_op *closing; /* close or linger */
-    struct linger *linger; /* while lingering */
+    struct lingering *linger; /* while lingering */
     uint32_t next_free;
     void *driver; /* driver->socket_bytes, zeroed when the slot is taken */
 };
@@ -90,7 +90,7 @@ struct io_socket {
 struct io_listener {
     int fd;
     struct io_handle handle;
-    bool stale;    /* under io->lock */
+    _Atomic bool stale;
     unsigned refs; /* loops that watch it; under io->lock */
     void *driver;  /* the driver's (fake) */
 };
@@ -103,7 +103,7 @@ struct io_file {
     _Atomic bool stale;
     _Atomic unsigned pending; /* ops in flight */
     struct io_op *closing;
-    struct io_pool *pool; /* of its device, or the common one */
+    unsigned pool; /* index: 0 the common one, else of its device */
     void *driver;         /* the driver's (fake's content, uring's registration); NULL at first */
 };
 
@@ -198,13 +198,13 @@ struct io {
         unsigned files, listeners; /* open */
     } table;
     struct io_pool *pools[IO_POOLS_MAX];
-    unsigned pool_count;
     bool abandoned; /* a loop was left with stalled disk ops: nothing is joined or freed */
 };
 
-struct timer_entry {
-    uint64_t key_ns;
-    struct io_op *op;
+/* The end of op->io.small, behind iov, count or pointer, pointer2, of a file op. */
+struct io_op_file {
+    void *taken[2];
+    struct io_file *file;
 };
 
 struct io_loop {
@@ -218,11 +218,13 @@ struct io_loop {
     struct {
         struct timer_entry *entries;
         uint32_t count, capacity;
+        uint64_t sequence;
     } timers;
 
     _Atomic(struct io_message *) mail; /* newest first */
     _Atomic(struct io_op *) finished;  /* from pools, newest first */
     _Atomic int sleeping;
+    _Atomic unsigned posters; /* threads inside a post or a wake: the memory must outlive them */
     _Atomic bool stop, listeners_changed;
 
     struct {
@@ -254,7 +256,7 @@ struct io_loop {
     } batches[IO_POOLS_MAX];
     uint64_t batches_dirty; /* bit per pool */
 
-    unsigned in_flight, disk_in_flight, pooled;
+    unsigned in_flight, disk_in_flight, work_in_flight;
     bool ending;
     struct io_loop_stats stats;
 };
@@ -266,7 +268,10 @@ void io_complete(struct io_op *op, int64_t result);
 /* The socket of a socket op (reserved, for accept and connect). */
 struct io_socket *io_op_socket(struct io_op *op);
 /* The file of a file op. */
-struct io_file *io_op_file(struct io_op *op);
+static inline struct io_file *io_op_file(struct io_op *op)
+{
+    return ((struct io_op_file *)(void *)op->io.small)->file;
+}
 /* Answers socket_close: the slot is free again. */
 void io_socket_closed(struct io_loop *loop, struct io_socket *socket);
 
@@ -283,8 +288,3 @@ int io_accept_flags(const struct io_loop *loop);
 int io_connect_socket(const struct io_loop *loop, const struct io_address *address);
 /* Advances over `done` bytes; returns the first part that is left and updates *count. */
 struct iovec *io_vector_advance(struct iovec *iov, unsigned *count, size_t done);
-
-/* ---- between the core's own files ---- */
-
-/* Marks an op submitted; CHECKs that it was idle. False: the loop is ending and the op was completed. */
-bool io_submit(struct io_loop *loop, struct io_op *op, enum io_kind kind);

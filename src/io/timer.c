@@ -1,0 +1,157 @@
+/*
+ * Timers: a heap in memory, no system call. Equal deadlines fire in order of submission.
+ *
+ * An entry holds a copy of the key, so that the heap is sorted without touching ops. A deadline that moves later
+ * (the common move: an idle time-out after each request) only writes the op; the entry follows when it reaches the
+ * top. Rejected: a wheel, whose coarse ticks would show in tests and whose far future needs cascades.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "io/core.h"
+
+#define ARITY 4
+
+struct timer_entry {
+    uint64_t key_ns, sequence;
+    struct io_op *op;
+};
+
+static bool before(const struct timer_entry *a, const struct timer_entry *b)
+{
+    return a->key_ns != b->key_ns ? a->key_ns < b->key_ns : a->sequence < b->sequence;
+}
+
+static void place(struct io_loop *loop, uint32_t at, struct timer_entry entry)
+{
+    loop->timers.entries[at] = entry;
+    entry.op->io.timer_index = at;
+}
+
+static void sift_up(struct io_loop *loop, uint32_t at, struct timer_entry entry)
+{
+    while (at > 0) {
+        uint32_t parent = (at - 1) / ARITY;
+        if (!before(&entry, &loop->timers.entries[parent]))
+            break;
+        place(loop, at, loop->timers.entries[parent]);
+        at = parent;
+    }
+    place(loop, at, entry);
+}
+
+static void sift_down(struct io_loop *loop, uint32_t at, struct timer_entry entry)
+{
+    const struct timer_entry *entries = loop->timers.entries;
+    for (;;) {
+        uint32_t first = at * ARITY + 1, best = first;
+        if (first >= loop->timers.count)
+            break;
+        for (uint32_t i = first + 1; i < first + ARITY && i < loop->timers.count; i++) {
+            if (before(&entries[i], &entries[best]))
+                best = i;
+        }
+        if (!before(&entries[best], &entry))
+            break;
+        place(loop, at, entries[best]);
+        at = best;
+    }
+    place(loop, at, entry);
+}
+
+static void remove_at(struct io_loop *loop, uint32_t at)
+{
+    CHECK(at < loop->timers.count);
+    struct timer_entry last = loop->timers.entries[--loop->timers.count];
+    if (at == loop->timers.count)
+        return;
+    if (at > 0 && before(&last, &loop->timers.entries[(at - 1) / ARITY]))
+        sift_up(loop, at, last);
+    else
+        sift_down(loop, at, last);
+}
+
+int timers_init(struct io_loop *loop)
+{
+    loop->timers.capacity = 256;
+    loop->timers.entries = malloc(loop->timers.capacity * sizeof(struct timer_entry));
+    return loop->timers.entries == NULL ? -ENOMEM : 0;
+}
+
+void timers_deinit(struct io_loop *loop)
+{
+    free(loop->timers.entries);
+    loop->timers.entries = NULL;
+}
+
+static bool make_room(struct io_loop *loop)
+{
+    if (loop->timers.count < loop->timers.capacity)
+        return true;
+    size_t bytes = 2 * sizeof(struct timer_entry) * loop->timers.capacity;
+    struct timer_entry *larger = realloc(loop->timers.entries, bytes);
+    if (larger == NULL)
+        return false;
+    loop->timers.entries = larger;
+    loop->timers.capacity *= 2;
+    return true;
+}
+
+void io_timer(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns)
+{
+    if (!op_submit(loop, op, IO_KIND_TIMER))
+        return;
+    if (!make_room(loop)) {
+        io_complete(op, -ENOMEM);
+        return;
+    }
+    op->io.state = IO_TIMED;
+    op->io.deadline_ns = deadline_ns;
+    sift_up(loop, loop->timers.count++,
+        (struct timer_entry){deadline_ns, loop->timers.sequence++, op});
+}
+
+void io_timer_move(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns)
+{
+    if (op->io.state != IO_TIMED)
+        return; /* it has fired or was cancelled: its callback is on the way */
+    CHECK(op->io.loop == loop);
+    struct timer_entry *entry = &loop->timers.entries[op->io.timer_index];
+    CHECK(entry->op == op);
+    op->io.deadline_ns = deadline_ns;
+    if (deadline_ns < entry->key_ns)
+        sift_up(loop, op->io.timer_index, (struct timer_entry){deadline_ns, loop->timers.sequence++, op});
+}
+
+uint64_t timers_next_ns(const struct io_loop *loop)
+{
+    return loop->timers.count == 0 ? UINT64_MAX : loop->timers.entries[0].key_ns;
+}
+
+void timers_expire(struct io_loop *loop)
+{
+    while (loop->timers.count > 0 && loop->timers.entries[0].key_ns <= loop->now_ns) {
+        struct timer_entry entry = loop->timers.entries[0];
+        if (entry.op->io.deadline_ns > entry.key_ns) {
+            entry.key_ns = entry.op->io.deadline_ns;
+            entry.sequence = loop->timers.sequence++;
+            sift_down(loop, 0, entry);
+        } else {
+            remove_at(loop, 0);
+            io_complete(entry.op, 0);
+        }
+    }
+}
+
+void timer_cancel(struct io_loop *loop, struct io_op *op)
+{
+    CHECK(loop->timers.entries[op->io.timer_index].op == op);
+    remove_at(loop, op->io.timer_index);
+    io_complete(op, -ECANCELED);
+}
+
+void timers_cancel_all(struct io_loop *loop)
+{
+    while (loop->timers.count > 0)
+        timer_cancel(loop, loop->timers.entries[0].op);
+}
