@@ -106,6 +106,7 @@ struct origin_fetch {
      *   E_PROTOCOL     nonsense, our configuration's fault, redirect  status 502
      *   E_TIMEOUT      connect, first byte, stall, retry budget   status 504
      *   E_UNREACHABLE, E_TLS  no connection                       status 502
+     *   E_SYNTAX       not a key or version id to the origin      status 400
      *   E_EXHAUSTED    503 until the retries ran out              status 503, retry_after_s
      *   E_TRUNCATED    broken off and not to be resumed           status 502
      *   E_CANCELED                                                */
