@@ -37,7 +37,8 @@ void io_address_format(const struct io_address *address, char *text)
     static_assert(INET6_ADDRSTRLEN + sizeof "[]:65535" <= IO_ADDRESS_TEXT, "the longest text fits");
     if (address->storage.ss_family == AF_INET && inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host) != NULL)
         snprintf(text, IO_ADDRESS_TEXT, "%s:%u", host, io_address_port(address));
-    else if (address->storage.ss_family == AF_INET6 && inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host) != NULL)
+    else if (address->storage.ss_family == AF_INET6 &&
+             inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host) != NULL)
         snprintf(text, IO_ADDRESS_TEXT, "[%s]:%u", host, io_address_port(address));
     else
         snprintf(text, IO_ADDRESS_TEXT, "%s", address->storage.ss_family == AF_UNIX ? "unix" : "?");

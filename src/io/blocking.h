@@ -8,12 +8,14 @@
 
 #include "base/check.h"
 
-/* The whole file as text with a NUL behind it, malloc'd for the caller. E_TOO_LARGE above max_bytes. len may be NULL. */
+/* The whole file as text with a NUL behind it, malloc'd for the caller. E_TOO_LARGE above max_bytes. len may
+ * be NULL. */
 MUST_CHECK int io_read_file(const char *path, size_t max_bytes, char **text, size_t *len);
 /* Mode 0700; one that exists is fine (-ENOTDIR if it is none). Parents must exist. */
 MUST_CHECK int io_make_directory(const char *path);
 
-/* Where log lines go: a file (appended to, created with mode 0640), "stdout" or "stderr". One thread at a time. */
+/* Where log lines go: a file (appended to, created with mode 0640), "stdout" or "stderr". One thread at a
+ * time. */
 struct io_sink;
 MUST_CHECK int io_sink_open(struct io_sink **sink, const char *path);
 /* Returns when all is written. After an error the rest is lost. */

@@ -1,7 +1,8 @@
 /*
  * Receive buffers: a fixed number per loop, leased to the callee of a receive and given back by it. A receive
- * holds a buffer only from the moment bytes are there, so idle connections cost none. When none is free, receives
- * queue; buffers given back restart them in order at the next turn, not inside the give (which would recurse).
+ * holds a buffer only from the moment bytes are there, so idle connections cost none. When none is free,
+ * receives queue; buffers given back restart them in order at the next turn, not inside the give (which would
+ * recurse).
  */
 #include <errno.h>
 #include <stdlib.h>

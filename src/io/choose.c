@@ -55,7 +55,8 @@ static const struct io_driver *choose(enum io_choice choice, struct io_report *r
         break;
     case IO_FAKE:
         driver = fake_driver();
-        snprintf(report->reason, sizeof report->reason, driver == NULL ? "the fake is not built in" : "asked for");
+        snprintf(
+            report->reason, sizeof report->reason, driver == NULL ? "the fake is not built in" : "asked for");
         break;
     default:
         UNREACHABLE();

@@ -3,7 +3,8 @@
 
 #include "io/driver.h"
 
-/* op.c. Marks an op submitted; CHECKs that it was idle. False: the loop is ending and the op was completed. */
+/* op.c. Marks an op submitted; CHECKs that it was idle. False: the loop is ending and the op was completed.
+ */
 bool op_submit(struct io_loop *loop, struct io_op *op, enum io_kind kind);
 /* Runs the callbacks of a complete op (taken from loop->ready) and settles what waited for it. */
 void op_dispatch(struct io_op *op);
@@ -33,7 +34,8 @@ void mailbox_quiesce(struct io_loop *loop);
 /* pool.c */
 int pool_create(struct io *io, unsigned index, unsigned threads_max);
 void pool_destroy(struct io *io, unsigned index);
-/* Index of a pool for a device file: a new one, a free one, or the common one when there are too many. io->lock held. */
+/* Index of a pool for a device file: a new one, a free one, or the common one when there are too many.
+ * io->lock held. */
 unsigned pool_take_for_device(struct io *io);
 void pool_give(struct io *io, unsigned index);
 /* Puts an op into this turn's batch for the pool. */

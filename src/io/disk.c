@@ -1,9 +1,9 @@
 /*
  * File ops by ordinary blocking calls; on pool threads, for every driver that leaves them to the core.
  *
- * O_DIRECT is proved by a real read (or, in an empty file that may be written, by a write that is cut off again):
- * some file systems accept the flag and fail later. Opens use O_NONBLOCK so that a FIFO can't hold a thread, and clear it
- * again, since io_uring reads it as "do not wait" on files.
+ * O_DIRECT is proved by a real read (or, in an empty file that may be written, by a write that is cut off
+ * again): some file systems accept the flag and fail later. Opens use O_NONBLOCK so that a FIFO can't hold a
+ * thread, and clear it again, since io_uring reads it as "do not wait" on files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -136,7 +136,8 @@ static int open_walking(int directory, const char *path, int flags)
         memcpy(part, path, len);
         part[len] = '\0';
         bool last = path[len] == '\0';
-        int next = open_at(at, part, last ? flags | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int next =
+            open_at(at, part, last ? flags | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (at != directory)
             close(at);
         if (last || next < 0)
@@ -175,7 +176,8 @@ static bool proves_direct(int fd, const struct stat *status, void *page)
     if (!S_ISREG(status->st_mode) || status->st_size > 0 || !writable)
         return true;
     memset(page, 0, DIRECT_BYTES);
-    bool proved = pwrite(fd, page, DIRECT_BYTES, 0) == DIRECT_BYTES && pread(fd, page, DIRECT_BYTES, 0) == DIRECT_BYTES;
+    bool proved =
+        pwrite(fd, page, DIRECT_BYTES, 0) == DIRECT_BYTES && pread(fd, page, DIRECT_BYTES, 0) == DIRECT_BYTES;
     return ftruncate(fd, 0) == 0 && proved;
 }
 
@@ -312,8 +314,9 @@ static int64_t discard(const struct io_file *file, uint64_t offset, uint64_t len
         uint64_t range[2] = {offset, len};
         return ioctl(file->fd, BLKDISCARD, range) < 0 ? -errno : 0;
     }
-    return fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len) < 0 ? -errno
-                                                                                                           : 0;
+    return fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len) < 0
+               ? -errno
+               : 0;
 }
 
 static int64_t close_file(struct io_file *file)

@@ -1,27 +1,30 @@
 /*
  * Between the core of io/ and a driver. Private to src/io/ (and to the fake's control interface).
  *
- * The core (loop.c, timer.c, mailbox.c, pool.c, socket.c, file.c, ...) is what all drivers share: handle tables,
- * timers, mailbox, thread pools, leased buffers, close and linger protocols, accounting. It needs no system call for any
- * of them. A driver does what the kernel must do: waits, wakes, starts and cancels operations on sockets.
+ * The core (loop.c, timer.c, mailbox.c, pool.c, socket.c, file.c, ...) is what all drivers share: handle
+ * tables, timers, mailbox, thread pools, leased buffers, close and linger protocols, accounting. It needs no
+ * system call for any of them. A driver does what the kernel must do: waits, wakes, starts and cancels
+ * operations on sockets.
  *
  * The rules:
- *  1. A driver ends an op by io_complete(op, result), on the loop's thread, at any time: also inside the hook that starts
- *     it, since that only queues it; callbacks run later in the turn. Exactly once per start: CHECKed.
+ *  1. A driver ends an op by io_complete(op, result), on the loop's thread, at any time: also inside the hook
+ * that starts it, since that only queues it; callbacks run later in the turn. Exactly once per start:
+ * CHECKed.
  *  2. A start hook never fails: it completes the op with the error.
- *  3. cancel() is called for ops in state IO_DRIVEN only, possibly more than once for the same op. The driver must still
- *     complete it, with -ECANCELED or its own result, at once or in a later wait(). After cancel() of a *poll* returns,
- *     the descriptor may be closed and reused by its owner: no later effect of the old poll may touch it.
+ *  3. cancel() is called for ops in state IO_DRIVEN only, possibly more than once for the same op. The driver
+ * must still complete it, with -ECANCELED or its own result, at once or in a later wait(). After cancel() of
+ * a *poll* returns, the descriptor may be closed and reused by its owner: no later effect of the old poll may
+ * touch it.
  *  4. A socket's memory (and its driver part) lives until the driver calls io_socket_closed(). The core calls
  *     socket_close() only when no op is in flight on the socket, its callbacks included.
- *  5. An accept or connect owns a reserved struct io_socket. On success the driver has set socket->fd (or its own
- *     part) and readied its driver part; on failure it has closed what it opened and its part needs no close. The core
- *     makes the handle or frees the slot.
+ *  5. An accept or connect owns a reserved struct io_socket. On success the driver has set socket->fd (or its
+ * own part) and readied its driver part; on failure it has closed what it opened and its part needs no close.
+ * The core makes the handle or frees the slot.
  *  6. Hooks run on the loop's thread, except wake (any) and those that take a struct io (any thread).
  *     loop_init may run on another thread than the first turn.
  *
- * What the core guarantees: stale handles, busy sockets (CHECK), exhausted tables and ending loops never reach a driver.
- * Where a nullable hook is NULL, the core makes the ordinary system call on the descriptor.
+ * What the core guarantees: stale handles, busy sockets (CHECK), exhausted tables and ending loops never
+ * reach a driver. Where a nullable hook is NULL, the core makes the ordinary system call on the descriptor.
  */
 #pragma once
 
@@ -43,10 +46,10 @@ enum io_kind {
     IO_KIND_POLL, /* fd; offset: events; pointer: struct io_foreign */
     IO_KIND_TIMER,
     IO_KIND_WORK,
-    IO_KIND_OPEN, /* from here on: files, io_op_file(). pointer: path; offset: IO_OPEN_* */
+    IO_KIND_OPEN,         /* from here on: files, io_op_file(). pointer: path; offset: IO_OPEN_* */
     IO_KIND_OPEN_BENEATH, /* the same; pointer2: the directory's struct io_file */
-    IO_KIND_STAT, /* pointer: struct io_file_info */
-    IO_KIND_READ, /* iov, count, offset; fd: the file's */
+    IO_KIND_STAT,         /* pointer: struct io_file_info */
+    IO_KIND_READ,         /* iov, count, offset; fd: the file's */
     IO_KIND_WRITE,
     IO_KIND_SYNC,
     IO_KIND_ALLOCATE, /* offset: len */
@@ -56,19 +59,19 @@ enum io_kind {
 };
 
 enum io_state {
-    IO_IDLE,        /* not submitted */
-    IO_TIMED,       /* in the timer heap */
-    IO_BUFFERLESS,  /* a receive that waits for a leased buffer */
-    IO_BATCHED,     /* for a pool, not handed over yet */
-    IO_POOLED,      /* a pool's, queued or running */
-    IO_CLOSING,     /* the core's, waiting for other ops (close, linger, file close) */
-    IO_DRIVEN,      /* the driver's */
-    IO_READY,       /* complete; its callback runs soon */
+    IO_IDLE,       /* not submitted */
+    IO_TIMED,      /* in the timer heap */
+    IO_BUFFERLESS, /* a receive that waits for a leased buffer */
+    IO_BATCHED,    /* for a pool, not handed over yet */
+    IO_POOLED,     /* a pool's, queued or running */
+    IO_CLOSING,    /* the core's, waiting for other ops (close, linger, file close) */
+    IO_DRIVEN,     /* the driver's */
+    IO_READY,      /* complete; its callback runs soon */
 };
 
-#define IO_FLAG_MORE 1     /* send: MSG_MORE */
-#define IO_FLAG_CANCEL 2   /* a cancel was asked for */
-#define IO_FLAG_RUNNING 4  /* pool: taken by a thread; under the pool's lock */
+#define IO_FLAG_MORE 1    /* send: MSG_MORE */
+#define IO_FLAG_CANCEL 2  /* a cancel was asked for */
+#define IO_FLAG_RUNNING 4 /* pool: taken by a thread; under the pool's lock */
 
 #define IO_INDEX_SHARED UINT32_C(0x80000000) /* handle index of struct io: files, listeners */
 
@@ -76,12 +79,12 @@ enum io_state {
 
 /* One slot of the loop's socket table. */
 struct io_socket {
-    int fd;                /* -1: none */
+    int fd; /* -1: none */
     uint32_t index, generation;
     bool used, stale, close_started, shut_send;
     struct io_op *opening; /* accept or connect */
     struct io_op *recv, *send;
-    struct io_op *closing; /* close or linger */
+    struct io_op *closing;    /* close or linger */
     struct lingering *linger; /* while lingering */
     uint32_t next_free;
     void *driver; /* driver->socket_bytes, zeroed when the slot is taken */
@@ -98,19 +101,19 @@ struct io_listener {
 struct io_file {
     int fd;
     struct io_handle handle;
-    unsigned flags;       /* IO_OPEN_* */
+    unsigned flags; /* IO_OPEN_* */
     bool direct, regular, block_device, directory, locked;
     _Atomic bool stale;
     _Atomic unsigned pending; /* ops in flight */
     struct io_op *closing;
     unsigned pool; /* index: 0 the common one, else of its device */
-    void *driver;         /* the driver's (fake's content, uring's registration); NULL at first */
+    void *driver;  /* the driver's (fake's content, uring's registration); NULL at first */
 };
 
 /* A descriptor of another library on this loop. */
 struct io_foreign {
     int fd;
-    bool owned;   /* by io_foreign_open: closed by us, so a driver may keep its watch between polls */
+    bool owned; /* by io_foreign_open: closed by us, so a driver may keep its watch between polls */
     bool closing;
     unsigned polls;
     struct list_node ops; /* io_op.io.node, while IO_DRIVEN */
@@ -121,18 +124,20 @@ struct io_driver {
     const char *name;
     enum io_choice choice;
     bool nonblocking; /* sockets and listeners are made with SOCK_NONBLOCK */
-    size_t io_bytes, loop_bytes, socket_bytes; /* zeroed parts: io->driver_data, loop->driver_data, socket->driver */
+    size_t io_bytes, loop_bytes,
+        socket_bytes; /* zeroed parts: io->driver_data, loop->driver_data, socket->driver */
 
     /* NULL: always possible. 0, or below 0 with a reason. On success the reason is what was proved. */
     int (*probe)(char *reason, size_t reason_bytes);
-    int (*init)(struct io *io); /* nullable */
+    int (*init)(struct io *io);    /* nullable */
     void (*deinit)(struct io *io); /* nullable */
     int (*loop_init)(struct io_loop *loop);
-    /* Every descriptor that is still open is closed here or by the core after it; nothing completes any more. */
+    /* Every descriptor that is still open is closed here or by the core after it; nothing completes any more.
+     */
     void (*loop_deinit)(struct io_loop *loop);
 
-    /* Submits what is gathered, waits for the first completion at most timeout_ns (0: just looks, UINT64_MAX: no
-     * bound), and completes what is due. Spurious returns are fine. */
+    /* Submits what is gathered, waits for the first completion at most timeout_ns (0: just looks, UINT64_MAX:
+     * no bound), and completes what is due. Spurious returns are fine. */
     void (*wait)(struct io_loop *loop, uint64_t timeout_ns);
     /* Any thread. Makes the present or the next wait() return. */
     void (*wake)(struct io_loop *loop);
@@ -144,9 +149,11 @@ struct io_driver {
     /* This loop lets go of a stale listener; its accepts have been cancelled and have completed. nullable */
     void (*listener_release)(struct io_loop *loop, struct io_listener *listener);
     void (*listener_close)(struct io *io, struct io_listener *listener); /* the last; nullable */
-    int (*listener_address)(struct io *io, struct io_listener *listener, struct io_address *address); /* nullable */
+    int (*listener_address)(
+        struct io *io, struct io_listener *listener, struct io_address *address); /* nullable */
 
-    void (*accept)(struct io_loop *loop, struct io_op *op, struct io_socket *socket, struct io_listener *listener);
+    void (*accept)(
+        struct io_loop *loop, struct io_op *op, struct io_socket *socket, struct io_listener *listener);
     void (*connect)(struct io_loop *loop, struct io_op *op, struct io_socket *socket);
     int (*adopt)(struct io_loop *loop, struct io_socket *socket); /* socket->fd is set */
     /* Ends by io_complete; with result > 0 the driver has set op->buffer to a leased one. Where none is free:
@@ -157,22 +164,26 @@ struct io_driver {
     void (*cancel)(struct io_loop *loop, struct io_op *op);
     /* Ends by io_socket_closed(), also at once. Closes socket->fd itself (and sets it to -1). */
     void (*socket_close)(struct io_loop *loop, struct io_socket *socket);
-    int (*socket_address)(struct io_loop *loop, struct io_socket *socket, struct io_address *address); /* nullable */
-    int (*shutdown_send)(struct io_loop *loop, struct io_socket *socket);   /* nullable */
-    int64_t (*unsent_bytes)(struct io_loop *loop, struct io_socket *socket); /* nullable */
+    int (*socket_address)(
+        struct io_loop *loop, struct io_socket *socket, struct io_address *address); /* nullable */
+    int (*shutdown_send)(struct io_loop *loop, struct io_socket *socket);            /* nullable */
+    int64_t (*unsent_bytes)(struct io_loop *loop, struct io_socket *socket);         /* nullable */
     /* Forget the descriptor: it is closed (owned) or given up right after. nullable */
     void (*foreign_release)(struct io_loop *loop, struct io_foreign *foreign);
 
-    /* Takes a file op or IO_KIND_WORK, of state IO_DRIVEN when called, and completes it later: true; or leaves it to the
-     * core's thread pools: false. nullable: all false. Opens: on success the driver fills the struct io_file
-     * io_op_file(op), which the core allocated. A file close comes only when no other op is in flight on it. */
+    /* Takes a file op or IO_KIND_WORK, of state IO_DRIVEN when called, and completes it later: true; or
+     * leaves it to the core's thread pools: false. nullable: all false. Opens: on success the driver fills
+     * the struct io_file io_op_file(op), which the core allocated. A file close comes only when no other op
+     * is in flight on it. */
     bool (*blocking)(struct io_loop *loop, struct io_op *op);
-    /* A file was opened by a pool; a file is about to be closed by a pool. On the submitting loop; nullable. */
+    /* A file was opened by a pool; a file is about to be closed by a pool. On the submitting loop; nullable.
+     */
     void (*file_opened)(struct io_loop *loop, struct io_file *file);
     void (*file_closing)(struct io_loop *loop, struct io_file *file);
 
     /* Given, when free buffers are the driver's (a provided-buffer ring): called for each at loop_init (by
-     * the core, after loop_init) and at each give. The driver then leases by io_buffer_lease(). NULL: io_buffer_take(). */
+     * the core, after loop_init) and at each give. The driver then leases by io_buffer_lease(). NULL:
+     * io_buffer_take(). */
     void (*buffer_free)(struct io_loop *loop, unsigned index);
 };
 

@@ -1,8 +1,9 @@
 /*
- * Files: handles of struct io, ops of a loop. Here is the bookkeeping; what runs on a pool thread is in disk.c.
+ * Files: handles of struct io, ops of a loop. Here is the bookkeeping; what runs on a pool thread is in
+ * disk.c.
  *
- * An open allocates its struct io_file at submission, so that the thread only fills it in. A file counts its ops in
- * flight; a close waits until the last has called back.
+ * An open allocates its struct io_file at submission, so that the thread only fills it in. A file counts its
+ * ops in flight; a close waits until the last has called back.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -35,7 +36,8 @@ static struct io_file *find_and_use(struct io_loop *loop, struct io_handle handl
 }
 
 /* Submits an op on a file and fills in what all have; NULL when it is complete already. */
-static struct io_file *begin(struct io_loop *loop, struct io_op *op, enum io_kind kind, struct io_handle handle)
+static struct io_file *begin(
+    struct io_loop *loop, struct io_op *op, enum io_kind kind, struct io_handle handle)
 {
     if (!op_submit(loop, op, kind))
         return NULL;
@@ -96,8 +98,8 @@ void io_open(struct io_loop *loop, struct io_op *op, const char *path, unsigned 
     start(loop, op, 0);
 }
 
-void io_open_beneath(struct io_loop *loop, struct io_op *op, struct io_handle directory, const char *path,
-    unsigned flags)
+void io_open_beneath(
+    struct io_loop *loop, struct io_op *op, struct io_handle directory, const char *path, unsigned flags)
 {
     CHECK((flags & (IO_OPEN_READ | IO_OPEN_WRITE)) != 0);
     if (!op_submit(loop, op, IO_KIND_OPEN_BENEATH))
@@ -158,14 +160,14 @@ static void transfer(struct io_loop *loop, struct io_op *op, enum io_kind kind, 
     start(loop, op, file->pool);
 }
 
-void io_file_read(struct io_loop *loop, struct io_op *op, struct io_handle file, struct iovec *iov, unsigned count,
-    uint64_t offset)
+void io_file_read(struct io_loop *loop, struct io_op *op, struct io_handle file, struct iovec *iov,
+    unsigned count, uint64_t offset)
 {
     transfer(loop, op, IO_KIND_READ, file, iov, count, offset);
 }
 
-void io_file_write(struct io_loop *loop, struct io_op *op, struct io_handle file, struct iovec *iov, unsigned count,
-    uint64_t offset)
+void io_file_write(struct io_loop *loop, struct io_op *op, struct io_handle file, struct iovec *iov,
+    unsigned count, uint64_t offset)
 {
     transfer(loop, op, IO_KIND_WRITE, file, iov, count, offset);
 }
@@ -196,7 +198,8 @@ void io_file_truncate(struct io_loop *loop, struct io_op *op, struct io_handle f
     simple(loop, op, IO_KIND_TRUNCATE, file, len, 0);
 }
 
-void io_file_discard(struct io_loop *loop, struct io_op *op, struct io_handle file, uint64_t offset, uint64_t len)
+void io_file_discard(
+    struct io_loop *loop, struct io_op *op, struct io_handle file, uint64_t offset, uint64_t len)
 {
     simple(loop, op, IO_KIND_DISCARD, file, offset, len);
 }

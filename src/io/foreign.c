@@ -1,7 +1,7 @@
 /*
- * Descriptors of another library on a loop: a table by descriptor number. An entry lives while polls are in flight on
- * it, or, if we opened it, until io_foreign_close(). Since we close those ourselves, a driver may keep its watch
- * on them between polls; of all others it must let go as soon as no poll is left.
+ * Descriptors of another library on a loop: a table by descriptor number. An entry lives while polls are in
+ * flight on it, or, if we opened it, until io_foreign_close(). Since we close those ourselves, a driver may
+ * keep its watch on them between polls; of all others it must let go as soon as no poll is left.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -62,7 +62,8 @@ int io_foreign_open(struct io_loop *loop, int family, int type, int protocol)
         close(fd);
         return -ENOMEM;
     }
-    foreign->owned = true; /* an entry left from another owner has ended polls only, which are about to call back */
+    foreign->owned =
+        true; /* an entry left from another owner has ended polls only, which are about to call back */
     loop->foreign.owned++;
     return fd;
 }

@@ -1,6 +1,6 @@
 /*
- * The table of struct io: files and listeners, which any loop may use. A slot's generation goes up when its handle
- * becomes stale, so an old handle never finds a new object.
+ * The table of struct io: files and listeners, which any loop may use. A slot's generation goes up when its
+ * handle becomes stale, so an old handle never finds a new object.
  */
 #include <errno.h>
 #include <stdlib.h>

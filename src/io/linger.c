@@ -1,7 +1,8 @@
 /*
- * Lingering close (RFC 9112, 9.6): half-close, then receive and drop until the peer ends, a time or a number of
- * bytes has passed; then the ordinary close. Without it, unread bytes of the peer make the kernel send a reset, which may
- * destroy the answer that the peer has not read yet. Built from a receive and a timer of its own.
+ * Lingering close (RFC 9112, 9.6): half-close, then receive and drop until the peer ends, a time or a number
+ * of bytes has passed; then the ordinary close. Without it, unread bytes of the peer make the kernel send a
+ * reset, which may destroy the answer that the peer has not read yet. Built from a receive and a timer of its
+ * own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -73,7 +74,8 @@ void linger_stop(struct io_loop *loop, struct io_socket *socket, int result)
     socket_settle(loop, socket);
 }
 
-void io_linger(struct io_loop *loop, struct io_op *op, struct io_handle handle, uint64_t max_ns, uint64_t max_bytes)
+void io_linger(
+    struct io_loop *loop, struct io_op *op, struct io_handle handle, uint64_t max_ns, uint64_t max_bytes)
 {
     if (!op_submit(loop, op, IO_KIND_LINGER))
         return;
@@ -92,7 +94,8 @@ void io_linger(struct io_loop *loop, struct io_op *op, struct io_handle handle, 
         io_op_init(&linger->recv, recv_done);
         io_op_init(&linger->timer, timer_done);
         socket->linger = linger;
-        io_timer(loop, &linger->timer, max_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + max_ns);
+        io_timer(
+            loop, &linger->timer, max_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + max_ns);
     } else {
         free(linger);
     }

@@ -1,7 +1,8 @@
 /*
- * Listeners belong to struct io; each loop that accepts on one holds a reference, since its driver watches the
- * descriptor. A close makes the handle stale and tells all loops; each ends its accepts and lets go; the last closes.
- * shutdown(2) would stop it at once, but also for a process that inherited or handed over the same socket.
+ * Listeners belong to struct io; each loop that accepts on one holds a reference, since its driver watches
+ * the descriptor. A close makes the handle stale and tells all loops; each ends its accepts and lets go; the
+ * last closes. shutdown(2) would stop it at once, but also for a process that inherited or handed over the
+ * same socket.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,8 @@ static int bind_and_listen(int fd, const struct io_address *address, const struc
     return 0;
 }
 
-static int open_listener(struct io *io, const struct io_address *address, const struct io_listen_options *options)
+static int open_listener(
+    struct io *io, const struct io_address *address, const struct io_listen_options *options)
 {
     int type = SOCK_STREAM | SOCK_CLOEXEC | (io->driver->nonblocking ? SOCK_NONBLOCK : 0);
     int fd = socket(address->storage.ss_family, type, 0);
@@ -96,7 +98,8 @@ int io_adopt_listener(struct io *io, int fd, struct io_handle *handle)
     if (!listens)
         return -EINVAL;
     flags = io->driver->nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
-    if (fcntl(fd, F_SETFL, flags) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || prepare(fd, storage.ss_family) < 0)
+    if (fcntl(fd, F_SETFL, flags) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+        prepare(fd, storage.ss_family) < 0)
         return -errno;
     struct io_listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL)
@@ -219,7 +222,8 @@ static int listener_address(struct io *io, struct io_handle handle, struct io_ad
         error = io->driver->listener_address(io, listener, address);
     } else if (listener != NULL) {
         address->len = sizeof address->storage;
-        error = getsockname(listener->fd, (struct sockaddr *)&address->storage, &address->len) < 0 ? -errno : 0;
+        error =
+            getsockname(listener->fd, (struct sockaddr *)&address->storage, &address->len) < 0 ? -errno : 0;
     }
     pthread_mutex_unlock(&io->lock);
     return error;

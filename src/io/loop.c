@@ -2,8 +2,8 @@
  * The loop: one turn is hand over, wait, collect, call back.
  *
  * Callbacks run in rounds: a round is what was ready when it began, so what a callback submits and the driver
- * completes at once waits for the next round. After ROUNDS_MAX rounds the kernel is asked again: a busy socket whose
- * sends always succeed at once can't keep others, timers or messages waiting.
+ * completes at once waits for the next round. After ROUNDS_MAX rounds the kernel is asked again: a busy
+ * socket whose sends always succeed at once can't keep others, timers or messages waiting.
  */
 #include <errno.h>
 #include <stdlib.h>

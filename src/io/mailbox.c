@@ -1,11 +1,11 @@
 /*
  * What other threads hand to a loop: messages and ops that a pool has finished.
  *
- * Two stacks with one atomic head each; the loop takes the whole stack and turns it round, which gives the order of
- * arrival. A producer wakes the loop only when it sleeps: the loop announces its sleep, then looks once more
- * (mailbox_waiting) before it really waits; the producer pushes, then looks whether the loop sleeps. Both pairs are
- * sequentially consistent, so at least one side sees the other. One wake-up serves all that arrives until the
- * loop is awake.
+ * Two stacks with one atomic head each; the loop takes the whole stack and turns it round, which gives the
+ * order of arrival. A producer wakes the loop only when it sleeps: the loop announces its sleep, then looks
+ * once more (mailbox_waiting) before it really waits; the producer pushes, then looks whether the loop
+ * sleeps. Both pairs are sequentially consistent, so at least one side sees the other. One wake-up serves all
+ * that arrives until the loop is awake.
  *
  * `posters` keeps the loop's memory until a producer has left: the message may have been the loop's last.
  */

@@ -1,10 +1,10 @@
 /*
  * The life of an op: idle, submitted, in one of the waiting states, ready, idle again.
  *
- * Everything that ends an op goes through io_complete(), which queues it; everything that calls back goes through
- * op_dispatch(). So "exactly one final callback" and "never inside a submit" are decided in these two functions.
- * In op_dispatch the op is idle before its callback runs: the callback may submit or free it, and nothing
- * touches it afterwards; what must be settled is remembered beforehand.
+ * Everything that ends an op goes through io_complete(), which queues it; everything that calls back goes
+ * through op_dispatch(). So "exactly one final callback" and "never inside a submit" are decided in these two
+ * functions. In op_dispatch the op is idle before its callback runs: the callback may submit or free it, and
+ * nothing touches it afterwards; what must be settled is remembered beforehand.
  */
 #include <errno.h>
 

@@ -1,12 +1,12 @@
 /*
- * Thread pools for what blocks: one for each device file, so that a stalled disk holds up nothing else, and a common
- * one (index 0) for io_work() and all other files.
+ * Thread pools for what blocks: one for each device file, so that a stalled disk holds up nothing else, and a
+ * common one (index 0) for io_work() and all other files.
  *
- * A turn's ops for one pool are gathered and handed over with one lock and no more wake-ups than there are ops or
- * waiting threads; results come back through the loop's stack with at most one wake-up (mailbox.c).
- * Threads are started when more is queued than threads wait, so an idle device has none. A signalled thread counts as
- * waiting until it has taken its op, hence "queued > waiting" is exact and no op sits behind a stalled one
- * while a thread may still be started.
+ * A turn's ops for one pool are gathered and handed over with one lock and no more wake-ups than there are
+ * ops or waiting threads; results come back through the loop's stack with at most one wake-up (mailbox.c).
+ * Threads are started when more is queued than threads wait, so an idle device has none. A signalled thread
+ * counts as waiting until it has taken its op, hence "queued > waiting" is exact and no op sits behind a
+ * stalled one while a thread may still be started.
  */
 #include <errno.h>
 #include <signal.h>

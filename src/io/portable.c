@@ -1,19 +1,21 @@
 /*
  * The portable driver: system calls on non-blocking sockets, libuv for readiness and wake-ups.
  *
- * The call is tried first and readiness awaited only where it would block. Each watched descriptor has one uv_poll_t
- * whose interest stays armed after it has fired: starting and stopping it costs system calls, while the usual next
- * receive wants just the same. Only when it fires and nobody waits is the interest taken back (the watch is
- * level-triggered), and the next operation then tries its call at once.
+ * The call is tried first and readiness awaited only where it would block. Each watched descriptor has one
+ * uv_poll_t whose interest stays armed after it has fired: starting and stopping it costs system calls, while
+ * the usual next receive wants just the same. Only when it fires and nobody waits is the interest taken back
+ * (the watch is level-triggered), and the next operation then tries its call at once.
  *
- * What the last call said decides whether trying is worth it: a receive that did not fill its buffer has emptied the
- * socket, a send that was cut short has filled it; after these the next op just waits. So a request on a kept
- * connection costs epoll_wait, recv and sendmsg.
+ * What the last call said decides whether trying is worth it: a receive that did not fill its buffer has
+ * emptied the socket, a send that was cut short has filled it; after these the next op just waits. So a
+ * request on a kept connection costs epoll_wait, recv and sendmsg.
  *
- * Invariant: a uv_poll_t on a descriptor that is not ours to close (unowned foreign) exists only while a poll is in flight,
- * and uv_close() is called before its owner can close it: libuv touches the number once more there, and only there.
+ * Invariant: a uv_poll_t on a descriptor that is not ours to close (unowned foreign) exists only while a poll
+ * is in flight, and uv_close() is called before its owner can close it: libuv touches the number once more
+ * there, and only there.
  *
- * Rejected: uv_tcp_t and uv_fs_*: their buffers, queues and thread pool would be a second I/O layer below this one.
+ * Rejected: uv_tcp_t and uv_fs_*: their buffers, queues and thread pool would be a second I/O layer below
+ * this one.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -388,8 +390,8 @@ static void listener_fired(uv_poll_t *poll, int status, int events)
         try_accept(watch);
 }
 
-static void portable_accept(struct io_loop *loop, struct io_op *op, struct io_socket *socket,
-    struct io_listener *listener)
+static void portable_accept(
+    struct io_loop *loop, struct io_op *op, struct io_socket *socket, struct io_listener *listener)
 {
     struct listener_watch *watch = watch_listener(loop, listener);
     (void)socket;
@@ -573,7 +575,8 @@ static void portable_wait(struct io_loop *loop, uint64_t timeout_ns)
     }
     if (timeout_ns != UINT64_MAX) {
         uv_update_time(&part->uv);
-        uint64_t ms = timeout_ns / ns_per_ms + (timeout_ns % ns_per_ms != 0); /* never early, which would spin */
+        uint64_t ms =
+            timeout_ns / ns_per_ms + (timeout_ns % ns_per_ms != 0); /* never early, which would spin */
         CHECK(uv_timer_start(&part->timer, timer_fired, ms, 0) == 0);
     }
     uv_run(&part->uv, UV_RUN_ONCE);

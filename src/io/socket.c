@@ -1,10 +1,10 @@
 /*
- * Sockets of one loop: a fixed table of slots. A slot is reserved when an accept or connect is submitted, becomes a
- * handle when that ends well, and is free again when the driver has closed it.
+ * Sockets of one loop: a fixed table of slots. A slot is reserved when an accept or connect is submitted,
+ * becomes a handle when that ends well, and is free again when the driver has closed it.
  *
- * Close: the handle is stale at once; ops on the socket are cancelled; when the callback of the last has run, the
- * driver closes; then the close op completes. `socket_settle` is called after each of these steps and goes on
- * when the next is due.
+ * Close: the handle is stale at once; ops on the socket are cancelled; when the callback of the last has run,
+ * the driver closes; then the close op completes. `socket_settle` is called after each of these steps and
+ * goes on when the next is due.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -147,16 +147,27 @@ void io_connect(struct io_loop *loop, struct io_op *op, const struct io_address 
     loop->driver->connect(loop, op, socket);
 }
 
+/* Sets the mode that the driver needs; refuses what is no stream socket. */
+static int prepare_adopted(const struct io_loop *loop, int fd)
+{
+    int type = 0, flags = fcntl(fd, F_GETFL);
+    socklen_t len = sizeof type;
+    if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+        return -errno;
+    if (type != SOCK_STREAM)
+        return -EPROTOTYPE;
+    flags = loop->driver->nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+    if (fcntl(fd, F_SETFL, flags) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return -errno;
+    return 0;
+}
+
 int io_adopt(struct io_loop *loop, int fd, struct io_handle *handle)
 {
     struct io_socket *socket = socket_reserve(loop);
     if (socket == NULL)
         return E_EXHAUSTED;
-    int flags = fcntl(fd, F_GETFL);
-    int error = flags < 0 ? -errno : 0;
-    int wanted = loop->driver->nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
-    if (error == 0 && (fcntl(fd, F_SETFL, wanted) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0))
-        error = -errno;
+    int error = prepare_adopted(loop, fd);
     if (error == 0) {
         socket->fd = fd;
         error = loop->driver->adopt(loop, socket);
@@ -194,8 +205,8 @@ void io_recv(struct io_loop *loop, struct io_op *op, struct io_handle handle)
         socket_recv(loop, op, socket);
 }
 
-void io_send(struct io_loop *loop, struct io_op *op, struct io_handle handle, struct iovec *iov, unsigned count,
-    bool more)
+void io_send(struct io_loop *loop, struct io_op *op, struct io_handle handle, struct iovec *iov,
+    unsigned count, bool more)
 {
     CHECK(count > 0 && count <= IO_VECTOR_MAX);
     if (!op_submit(loop, op, IO_KIND_SEND))
@@ -265,7 +276,8 @@ void io_close(struct io_loop *loop, struct io_op *op, struct io_handle handle)
 
 void socket_settle(struct io_loop *loop, struct io_socket *socket)
 {
-    if (!socket->used || !socket->stale || socket->close_started || socket->recv != NULL || socket->send != NULL)
+    if (!socket->used || !socket->stale || socket->close_started || socket->recv != NULL ||
+        socket->send != NULL)
         return;
     if (socket->linger != NULL) {
         linger_settle(loop, socket);
@@ -326,7 +338,8 @@ int io_connect_socket(const struct io_loop *loop, const struct io_address *addre
     if (fd < 0)
         return -errno;
     int on = 1;
-    if (address->storage.ss_family != AF_UNIX && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) {
+    if (address->storage.ss_family != AF_UNIX &&
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) {
         int error = -errno;
         close(fd);
         return error;

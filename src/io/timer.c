@@ -1,9 +1,10 @@
 /*
  * Timers: a heap in memory, no system call. Equal deadlines fire in order of submission.
  *
- * An entry holds a copy of the key, so that the heap is sorted without touching ops. A deadline that moves later
- * (the common move: an idle time-out after each request) only writes the op; the entry follows when it reaches the
- * top. Rejected: a wheel, whose coarse ticks would show in tests and whose far future needs cascades.
+ * An entry holds a copy of the key, so that the heap is sorted without touching ops. A deadline that moves
+ * later (the common move: an idle time-out after each request) only writes the op; the entry follows when it
+ * reaches the top. Rejected: a wheel, whose coarse ticks would show in tests and whose far future needs
+ * cascades.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -107,8 +108,7 @@ void io_timer(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns)
     }
     op->io.state = IO_TIMED;
     op->io.deadline_ns = deadline_ns;
-    sift_up(loop, loop->timers.count++,
-        (struct timer_entry){deadline_ns, loop->timers.sequence++, op});
+    sift_up(loop, loop->timers.count++, (struct timer_entry){deadline_ns, loop->timers.sequence++, op});
 }
 
 void io_timer_move(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns)
