@@ -59,8 +59,10 @@ static bool parse_reference(struct bytes name, uint32_t *c)
         if (value > 0x10FFFF)
             return false;
     }
+    if (value >= 0xD800 && value <= 0xDFFF)
+        return false;
     *c = value;
-    return value < 0xD800 || value > 0xDFFF;
+    return true;
 }
 
 static bool parse_entity(struct bytes name, uint32_t *c)
