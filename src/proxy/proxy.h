@@ -11,7 +11,8 @@
  *
  * struct proxy        | proxy_create        | process | proxy_destroy, after all workers | any
  * struct proxy_worker | proxy_worker_create | worker  | proxy_worker_destroy             | its loop's
- * struct request (request.h) lives in the memory that the exchange gives; flights are shared and counted (flight.h).
+ * struct request (request.h) lives in the memory that the exchange gives; flights are shared and counted
+ * (flight.h).
  */
 #pragma once
 
@@ -26,12 +27,13 @@ struct proxy_worker;
 struct proxy_parts {
     const struct settings *settings;
     struct io *io;
-    struct cache *cache;  /* always there; with the cache switched off its memory tier is only a buffer */
+    struct cache *cache; /* always there; with the cache switched off its memory tier is only a buffer */
     struct log *error_log;
     struct log *access_log; /* or NULL: off */
 };
 
-/* Makes routes and origins. E_SYNTAX with *why for settings that contradict each other. Everything in `parts` outlives the proxy. */
+/* Makes routes and origins. E_SYNTAX with *why for settings that contradict each other. Everything in `parts`
+ * outlives the proxy. */
 MUST_CHECK int proxy_create(struct proxy **proxy, const struct proxy_parts *parts, const char **why);
 void proxy_destroy(struct proxy *proxy);
 

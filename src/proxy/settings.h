@@ -1,6 +1,6 @@
 /*
- * The configuration as the program uses it: an immutable snapshot, made by app/config.c from YAML (or by a test),
- * with every default filled in and every value checked. Strings live as long as the snapshot.
+ * The configuration as the program uses it: an immutable snapshot, made by app/config.c from YAML (or by a
+ * test), with every default filled in and every value checked. Strings live as long as the snapshot.
  *
  * struct settings | born by config_load | owned by process | dies by config_free after the last worker
  */
@@ -16,19 +16,19 @@
 
 struct bucket_settings {
     const char *name;
-    const char *path_prefix;     /* "/", or without a trailing slash */
+    const char *path_prefix; /* "/", or without a trailing slash */
     struct origin_config origin;
     bool cache_enabled;
     bool ttl_set;
-    uint64_t ttl_s;              /* fills in where the object says nothing */
-    uint64_t max_item_bytes;     /* objects above are not stored at all; UINT64_MAX: no bound */
+    uint64_t ttl_s;          /* fills in where the object says nothing */
+    uint64_t max_item_bytes; /* objects above are not stored at all; UINT64_MAX: no bound */
 };
 
 struct settings {
     struct {
-        const char *host;        /* numeric */
+        const char *host; /* numeric */
         uint16_t port;
-        unsigned threads;        /* never 0 here */
+        unsigned threads;               /* never 0 here */
         uint64_t first_byte_timeout_ns; /* server.request_timeout */
         unsigned max_concurrent_requests;
         unsigned max_connections;
@@ -39,22 +39,22 @@ struct settings {
     struct bucket_settings *buckets;
     unsigned bucket_count;
     struct {
-        bool enabled, memory, disk;      /* layers in use */
-        uint64_t memory_bytes;           /* budget of the tier */
-        uint64_t memory_item_bytes;      /* bound on what it keeps of one object */
+        bool enabled, memory, disk; /* layers in use */
+        uint64_t memory_bytes;      /* budget of the tier */
+        uint64_t memory_item_bytes; /* bound on what it keeps of one object */
         uint64_t default_ttl_s;
-        uint32_t chunk_bytes;            /* a power of two */
-        struct disk_config disk_config;  /* memory, event: filled in at boot */
-        const char *disk_directory;      /* to be made where it is missing, or NULL */
+        uint32_t chunk_bytes;           /* a power of two */
+        struct disk_config disk_config; /* memory, event: filled in at boot */
+        const char *disk_directory;     /* to be made where it is missing, or NULL */
     } cache;
     struct {
         const char *host;
         uint16_t port;
-        const char *token;               /* NULL: none */
+        const char *token; /* NULL: none */
     } admin;
     struct {
         enum log_level level;
-        const char *output, *access;     /* "stdout", "stderr", "off" or a path */
+        const char *output, *access; /* "stdout", "stderr", "off" or a path */
     } logging;
     enum io_choice io;
 };

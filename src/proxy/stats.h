@@ -1,6 +1,6 @@
 /*
- * What the request path counts, for /metrics and the tests. One instance per process, one `bucket_stats` per bucket entry.
- * Each request is counted once, at its end, in finish.c.
+ * What the request path counts, for /metrics and the tests. One instance per process, one `bucket_stats` per
+ * bucket entry. Each request is counted once, at its end, in finish.c.
  */
 #pragma once
 
@@ -8,15 +8,16 @@
 
 enum cache_result { RESULT_HIT, RESULT_MISS, RESULT_PARTIAL, RESULT_REVALIDATED, RESULT_BYPASS, RESULT_NONE };
 #define RESULT_COUNT 6
-extern const char *const cache_result_name[RESULT_COUNT]; /* "HIT", "MISS", "PARTIAL", "REVALIDATED", "BYPASS", "NONE" */
+extern const char
+    *const cache_result_name[RESULT_COUNT]; /* "HIT", "MISS", "PARTIAL", "REVALIDATED", "BYPASS", "NONE" */
 
 enum { METHOD_SLOT_GET, METHOD_SLOT_HEAD, METHOD_SLOT_OPTIONS, METHOD_SLOT_OTHER, METHOD_SLOTS };
 #define STATUS_SLOTS 600
 
 struct bucket_stats {
     struct counter requests, results[RESULT_COUNT];
-    struct counter hits_memory, hits_disk;     /* requests served whole from a tier */
-    struct counter bytes_sent, bytes_saved;    /* body bytes; saved: those that came from a tier */
+    struct counter hits_memory, hits_disk;  /* requests served whole from a tier */
+    struct counter bytes_sent, bytes_saved; /* body bytes; saved: those that came from a tier */
     struct counter chunk_hits_memory, chunk_hits_disk, chunk_misses;
 };
 

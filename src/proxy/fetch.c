@@ -1,0 +1,317 @@
+/*
+ * Step 4: join or lead a flight for what is missing: the head (with the bytes that come with it), or the
+ * bytes of a known body.
+ *
+ * What is asked for: a HEAD asks for a HEAD; one range asks for the chunks it touches; a suffix, several
+ * ranges, or a precondition that will probably need no body ask for the head first; else the whole object. A
+ * stale head is asked about with If-None-Match in the same request, so that a changed object costs one round
+ * trip.
+ */
+#include <errno.h>
+
+#include "base/error.h"
+#include "proxy/request.h"
+
+static void deadline_passed(struct io_op *op)
+{
+    struct request *request = CONTAINER_OF(op, struct request, deadline);
+    if (request->ending) {
+        request_release(request);
+        return;
+    }
+    if (op->result < 0 || request->begun)
+        return;
+    request_deliver_stop(request);
+    reply_error(request, 504, "no answer in time", (struct bytes){0});
+}
+
+void request_watch(struct request *request)
+{
+    if (io_op_busy(&request->deadline) || request->begun)
+        return;
+    io_op_init(&request->deadline, deadline_passed);
+    uint64_t timeout = request->worker->proxy->settings->server.first_byte_timeout_ns;
+    io_timer(request->worker->loop, &request->deadline, request->started_ns + timeout);
+}
+
+static void note_origin(struct request *request)
+{
+    struct flight_facts facts;
+    flight_facts(&request->waiter, &facts);
+    if (facts.origin_ns)
+        request->origin_ns = facts.origin_ns;
+    if (facts.status)
+        request->origin_status = facts.status;
+    request->storing = facts.stored;
+    request->not_modified |= facts.not_modified;
+}
+
+static void drop_head(struct request *request)
+{
+    item_unref(&request->head_item);
+    flight_unref(&request->head_flight);
+    request->head_known = false;
+    request->head_tier = CACHE_NONE;
+}
+
+static void head_arrived(struct request *request, const struct head *head)
+{
+    note_origin(request);
+    request->validated = true;
+    if (request->not_modified && request->head_item == NULL) {
+        flight_leave(&request->waiter);
+        request_restart(request);
+        return;
+    }
+    if (request->not_modified) { /* the body is the one we hold or find; only the fields are new */
+        request->head_flight = flight_ref(request->waiter.flight);
+        bool inline_body = request->head.inline_body;
+        uint32_t encoded = request->head.encoded_bytes;
+        bool same = memcmp(request->head.body_id, head->body_id, BODY_ID_LEN) == 0;
+        flight_leave(&request->waiter);
+        if (!same) {
+            drop_head(request);
+            request_restart(request);
+            return;
+        }
+        request->head = *head;
+        request->head.inline_body = inline_body;
+        request->head.encoded_bytes = encoded;
+        request_answer(request);
+        return;
+    }
+    drop_head(request);
+    request->head_flight = flight_ref(request->waiter.flight);
+    request->head = *head;
+    request->head_known = true;
+    request->head_missed = true;
+    struct flight_facts facts;
+    flight_facts(&request->waiter, &facts);
+    request->pass |= facts.pass;
+    request_answer(request);
+}
+
+static void head_progress(struct request *request)
+{
+    const struct head *head = NULL;
+    switch (flight_see_head(&request->waiter, &head)) {
+    case FLIGHT_WAIT:
+        return;
+    case FLIGHT_READY:
+        head_arrived(request, head);
+        return;
+    case FLIGHT_UNSHARED:
+        flight_leave(&request->waiter);
+        request->pass = true;
+        request_restart(request);
+        return;
+    case FLIGHT_ELSEWHERE:
+    case FLIGHT_FAILED:
+        request_flight_failed(request);
+        return;
+    }
+}
+
+static void woken(struct flight_waiter *waiter)
+{
+    struct request *request = CONTAINER_OF(waiter, struct request, waiter);
+    if (request->ending)
+        request_release(request);
+    else if (!waiter->flight)
+        return; /* let go of meanwhile, or reading elsewhere */
+    else if (request->step == STEP_FETCH)
+        head_progress(request);
+    else if (request->step == STEP_DELIVER)
+        request_deliver(request);
+}
+
+/* A waiter whose last message is still under way can't enter; the message comes within a turn. */
+static void when_idle(struct flight_waiter *waiter)
+{
+    struct request *request = CONTAINER_OF(waiter, struct request, waiter);
+    waiter->wake = woken;
+    if (request->ending)
+        request_release(request);
+    else if (request->step == STEP_FETCH)
+        request_fetch(request);
+    else if (request->step == STEP_DELIVER)
+        request_deliver(request);
+}
+
+static bool waiter_ready(struct request *request)
+{
+    CHECK(!request->waiter.flight);
+    request->waiter.loop = request->worker->loop;
+    request->waiter.wake = flight_waiter_idle(&request->waiter) ? woken : when_idle;
+    return flight_waiter_idle(&request->waiter);
+}
+
+static struct flight_spec basic_spec(const struct request *request)
+{
+    return (struct flight_spec){
+        .bucket = request->bucket,
+        .identity = request->identity,
+        .key = request->key,
+        .version_id = request->version_id,
+        .request_id = bytes_of(request->id, REQUEST_ID_LEN),
+        .pass = request->pass,
+        .last = ORIGIN_TO_END,
+    };
+}
+
+/* One range with a known beginning. */
+static bool single_range(const struct request *request)
+{
+    return request->range_verdict == RANGE_OK && request->range_set->count == 1 &&
+           request->range_set->specs[0].kind != RANGE_SUFFIX && !request->conditions.if_range.ptr;
+}
+
+static bool needs_head_first(const struct request *request)
+{
+    const struct conditions *conditions = &request->conditions;
+    return conditions->if_none_match.ptr || conditions->if_modified_since.ptr ||
+           (request->range_verdict == RANGE_OK && !single_range(request));
+}
+
+static void ask_for_range(const struct request *request, struct flight_spec *spec)
+{
+    uint64_t chunk = request->worker->proxy->settings->cache.chunk_bytes;
+    const struct range_spec *range = &request->range_set->specs[0];
+    spec->ranged = true;
+    spec->first = spec->pass ? range->first : range->first / chunk * chunk;
+    if (range->kind == RANGE_BETWEEN && range->last < UINT64_MAX - chunk)
+        spec->last = spec->pass ? range->last : (range->last / chunk + 1) * chunk - 1;
+    if (spec->first == 0 && spec->last == ORIGIN_TO_END)
+        spec->ranged = false;
+}
+
+void request_fetch(struct request *request)
+{
+    request->step = STEP_FETCH;
+    if (!waiter_ready(request))
+        return;
+    struct flight_spec spec = basic_spec(request);
+    bool stale = request->head_known && request->head.etag.len > 0;
+    if (!request->head_known)
+        drop_head(request);
+    if (stale) {
+        spec.revalidate = true;
+        spec.stored = &request->head;
+        spec.stored_item = request->head_item;
+    }
+    if (request->http->method == HTTP_HEAD || request->head_first ||
+        (!stale && !request->whole_only && needs_head_first(request)))
+        spec.head_only = true;
+    else if (!request->whole_only && single_range(request))
+        ask_for_range(request, &spec);
+    request_watch(request);
+    if (!flight_enter(request->worker, &spec, &request->waiter))
+        request->collapsed = true;
+    head_progress(request);
+}
+
+/* ---- bytes ---- */
+
+/* Up to the first chunk that is stored, within what one claim covers; else to the end of the part. */
+static uint64_t missing_until(const struct request *request, uint64_t end)
+{
+    const struct head *head = &request->head;
+    struct cache *cache = request->worker->proxy->cache;
+    uint64_t chunk = request->at / head->chunk_bytes, reach = request->at + FLIGHT_CLAIM_BYTES;
+    for (uint64_t n = chunk + 1; n * head->chunk_bytes < end && n * head->chunk_bytes < reach; n++) {
+        uint8_t buf[CHUNK_KEY_LEN];
+        if (cache_may_have(cache, identity_chunk_key(buf, head->body_id, n)))
+            return n * head->chunk_bytes;
+    }
+    uint64_t border = (end + head->chunk_bytes - 1) / head->chunk_bytes * head->chunk_bytes;
+    return border < head->body_len ? border : head->body_len;
+}
+
+/* Only one whole fetch can help: a reply that has not begun starts again with it. */
+static bool fetch_whole(struct request *request)
+{
+    if (request->begun) {
+        request_cut(request);
+        return false;
+    }
+    request->whole_only = true;
+    cache_forget(request->worker->proxy->cache, identity_head_key(request->identity));
+    drop_head(request);
+    request_restart(request);
+    return false;
+}
+
+bool request_fetch_bytes(struct request *request)
+{
+    const struct part *part = &request->parts[request->part_at];
+    const struct head *head = &request->head;
+    if (!head->strong)
+        return fetch_whole(request);
+    if (!waiter_ready(request))
+        return false;
+    struct flight_spec spec = basic_spec(request);
+    spec.go_on = spec.ranged = true;
+    spec.stored = head;
+    spec.first = request->pass ? request->at : request->at / head->chunk_bytes * head->chunk_bytes;
+    spec.last = (request->pass ? part->end : missing_until(request, part->end)) - 1;
+    if (request->at < request->led_up_to)
+        counter_add(&request->worker->proxy->stats.refetched_bytes, request->led_up_to - request->at);
+    request_watch(request);
+    if (!flight_enter(request->worker, &spec, &request->waiter))
+        request->collapsed = true;
+    return true;
+}
+
+/* ---- failures ---- */
+
+static const char *message_of(const struct flight_failure *failure)
+{
+    switch (failure->error) {
+    case E_MISSING:
+        return "the object does not exist";
+    case E_REFUSED:
+        return "the origin denies access to this object";
+    case E_TIMEOUT:
+        return "the origin did not answer in time";
+    case E_EXHAUSTED:
+        return "the origin is overloaded";
+    case E_CHANGED:
+        return "the object changes faster than it can be read";
+    default:
+        return "the origin gave no usable answer";
+    }
+}
+
+static void reply_failure(struct request *request, const struct flight_failure *failure)
+{
+    uint8_t text[48];
+    struct writer w = writer_of(text, sizeof text);
+    if (failure->status == 503)
+        write_format(&w, "Retry-After: %u\r\n", failure->retry_after_s ? failure->retry_after_s : 1);
+    reply_error(request, failure->status, message_of(failure), writer_bytes(&w));
+}
+
+void request_flight_failed(struct request *request)
+{
+    struct flight_failure failure;
+    note_origin(request);
+    flight_failure(&request->waiter, &failure);
+    flight_leave(&request->waiter);
+    bool again = failure.error == E_CHANGED || failure.error == -ERANGE || failure.error == 0;
+    if (request->begun) {
+        request_cut(request);
+        return;
+    }
+    request_deliver_stop(request);
+    if (again && request->restarts < REQUEST_RESTARTS_MAX) {
+        request->head_first |= failure.error == -ERANGE; /* it is shorter than asked for: how long is it? */
+        drop_head(request);
+        request_restart(request);
+        return;
+    }
+    if (failure.error == E_CANCELED)
+        failure.status = 503;
+    if (again || failure.status < 400)
+        failure.status = 502;
+    reply_failure(request, &failure);
+}

@@ -1,0 +1,172 @@
+/* Step 7: release, count, one log line. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "proxy/request.h"
+
+const char *const cache_result_name[RESULT_COUNT] = {
+    "HIT", "MISS", "PARTIAL", "REVALIDATED", "BYPASS", "NONE"};
+
+#define LOG_ROOM 8000
+
+void request_restart(struct request *request)
+{
+    CHECK(!request->begun);
+    request->restarts++;
+    if (request->restarts > REQUEST_RESTARTS_MAX + 2) {
+        reply_error(request, 502, "the origin gave no usable answer", (struct bytes){0});
+        return;
+    }
+    item_unref(&request->head_item);
+    flight_unref(&request->head_flight);
+    request->head_known = request->head_missed = request->not_modified = false;
+    request->head_tier = CACHE_NONE;
+    request->bytes_memory = request->bytes_disk = request->bytes_origin = 0;
+    request_lookup(request);
+}
+
+static enum cache_result result_of(const struct request *request)
+{
+    if (!request->bucket || (!request->head_known && !request->pass))
+        return RESULT_NONE;
+    if (request->pass)
+        return RESULT_BYPASS;
+    if (request->head_missed)
+        return RESULT_MISS;
+    if (request->bytes_origin)
+        return request->bytes_memory || request->bytes_disk ? RESULT_PARTIAL : RESULT_MISS;
+    return request->validated ? RESULT_REVALIDATED : RESULT_HIT;
+}
+
+static const char *tier_of(const struct request *request)
+{
+    if (request->bytes_memory && request->bytes_disk)
+        return "mixed";
+    if (request->bytes_memory)
+        return "memory";
+    if (request->bytes_disk)
+        return "disk";
+    return request->bytes_origin ? "origin" : "none";
+}
+
+static void count(struct request *request, enum cache_result result, uint64_t duration_ns)
+{
+    struct proxy_stats *stats = &request->worker->proxy->stats;
+    enum http_method method = request->http->method;
+    uint64_t saved = request->bytes_memory + request->bytes_disk;
+    counter_sub(&stats->requests_in_progress, 1);
+    counter_add(&stats->requests_by_method[method == HTTP_GET       ? METHOD_SLOT_GET
+                                           : method == HTTP_HEAD    ? METHOD_SLOT_HEAD
+                                           : method == HTTP_OPTIONS ? METHOD_SLOT_OPTIONS
+                                                                    : METHOD_SLOT_OTHER],
+        1);
+    if (request->status < STATUS_SLOTS)
+        counter_add(&stats->requests_by_status[request->status], 1);
+    histogram_add(&stats->duration[result], duration_ns);
+    if (request->first_byte_ns)
+        histogram_add(&stats->first_byte, request->first_byte_ns - request->started_ns);
+    if (request->gone)
+        counter_add(&stats->gone_clients, 1);
+    if (!request->bucket)
+        return;
+    struct bucket_stats *bucket = &request->bucket->stats;
+    counter_add(&bucket->requests, 1);
+    counter_add(&bucket->results[result], 1);
+    if (result == RESULT_HIT)
+        counter_add(request->bytes_disk || request->head_tier == CACHE_DISK ? &bucket->hits_disk
+                                                                            : &bucket->hits_memory,
+            1);
+    counter_add(&bucket->bytes_sent, exchange_body_bytes(request->exchange));
+    counter_add(&bucket->bytes_saved, saved);
+}
+
+static void write_client(struct json *json, const struct request *request)
+{
+    char text[IO_ADDRESS_TEXT];
+    io_address_format(exchange_peer(request->exchange), text);
+    json_string(json, "client", bytes_of_string(text));
+}
+
+static void write_time(struct json *json, const struct request *request)
+{
+    uint64_t wall_ns = io_wall_ns(request->worker->loop);
+    time_t seconds = (time_t)(wall_ns / NS_PER_S);
+    struct tm utc;
+    char text[32];
+    gmtime_r(&seconds, &utc);
+    size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    struct writer w = writer_of(text + len, sizeof text - len);
+    write_format(&w, ".%03uZ", (unsigned)(wall_ns / NS_PER_MS % 1000));
+    json_string(json, "time", bytes_of(text, len + writer_bytes(&w).len));
+}
+
+static void log_line(struct request *request, enum cache_result result, uint64_t duration_ns)
+{
+    struct log *log = request->worker->proxy->parts.access_log;
+    if (!log)
+        return;
+    uint8_t text[LOG_ROOM];
+    struct writer w = writer_of(text, sizeof text);
+    struct json json = json_of(&w);
+    json_open_object(&json, NULL);
+    write_time(&json, request);
+    json_string(&json, "id", bytes_of(request->id, REQUEST_ID_LEN));
+    write_client(&json, request);
+    json_string(&json, "method", request->http->method_text);
+    json_string(&json, "bucket",
+        request->bucket ? bytes_of_string(request->bucket->settings->name) : (struct bytes){0});
+    json_string(&json, "key", request->key);
+    struct bytes range = http_fields_value(&request->http->fields, BYTES("range"));
+    range.len = range.len < 256 ? range.len : 256;
+    json_string(&json, "range", range);
+    json_number(&json, "status", request->status);
+    json_number(&json, "bytes", exchange_body_bytes(request->exchange));
+    json_string(&json, "cache", bytes_of_string(cache_result_name[result]));
+    json_string(&json, "tier", bytes_of_string(tier_of(request)));
+    json_ms(&json, "duration_ms", duration_ns);
+    json_ms(&json, "ttfb_ms",
+        request->first_byte_ns > request->started_ns ? request->first_byte_ns - request->started_ns : 0);
+    json_ms(&json, "origin_ms", request->origin_ns);
+    json_bool(&json, "complete", !request->gone && !exchange_is_dead(request->exchange));
+    json_close_object(&json);
+    write_bytes(&w, BYTES("\n"));
+    if (!w.failed)
+        log_put(log, writer_bytes(&w));
+}
+
+void request_cut(struct request *request)
+{
+    counter_add(&request->worker->proxy->stats.cut_answers, 1);
+    exchange_cut(request->exchange);
+    request_end(request);
+}
+
+void request_end(struct request *request)
+{
+    if (request->ending)
+        return;
+    request->ending = true;
+    request->step = STEP_END;
+    request_deliver_stop(request);
+    io_cancel(request->worker->loop, &request->deadline);
+    request_release(request);
+}
+
+void request_release(struct request *request)
+{
+    CHECK(request->ending);
+    if (request->sending || io_op_busy(&request->deadline) || !flight_waiter_idle(&request->waiter))
+        return;
+    CHECK(request->held_count == 0);
+    uint64_t duration_ns = io_now_ns(request->worker->loop) - request->started_ns;
+    enum cache_result result = result_of(request);
+    count(request, result, duration_ns);
+    log_line(request, result, duration_ns);
+    item_unref(&request->head_item);
+    flight_unref(&request->head_flight);
+    free(request->private_copy);
+    arena_reset(&request->arena);
+    exchange_finish(request->exchange);
+}

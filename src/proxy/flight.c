@@ -1,0 +1,407 @@
+#include "proxy/flight_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "proxy/worker.h"
+
+int flights_create(
+    struct flights **flights, struct cache *cache, struct proxy_stats *stats, uint64_t memory_limit_bytes)
+{
+    struct flights *made = aligned_alloc(64, (sizeof *made + 63) & ~(size_t)63);
+    if (!made)
+        return -ENOMEM;
+    memset(made, 0, sizeof *made);
+    made->cache = cache;
+    made->stats = stats;
+    made->memory_limit_bytes = memory_limit_bytes;
+    random_os(&made->seed, sizeof made->seed);
+    for (int i = 0; i < FLIGHT_STRIPES; i++) {
+        CHECK(pthread_mutex_init(&made->stripes[i].lock, NULL) == 0);
+        list_init(&made->stripes[i].flights);
+    }
+    *flights = made;
+    return 0;
+}
+
+void flights_destroy(struct flights *flights)
+{
+    for (int i = 0; i < FLIGHT_STRIPES; i++) {
+        CHECK(list_empty(&flights->stripes[i].flights));
+        pthread_mutex_destroy(&flights->stripes[i].lock);
+    }
+    free(flights);
+}
+
+static struct flight_stripe *stripe_of(struct flights *flights, struct bytes identity)
+{
+    uint64_t hash = XXH3_64bits_withSeed(identity.ptr, identity.len, flights->seed);
+    return &flights->stripes[hash % FLIGHT_STRIPES];
+}
+
+/* ---- references ---- */
+
+struct flight *flight_ref(struct flight *flight)
+{
+    flight_lock(flight);
+    flight->refs++;
+    flight_unlock(flight);
+    return flight;
+}
+
+void flight_unref_locked(struct flight *flight)
+{
+    CHECK(flight->refs > 1);
+    flight->refs--;
+}
+
+void flight_drop_piece(struct flight *flight)
+{
+    CHECK(flight->piece_count > 0);
+    struct flight_piece *piece = &flight->pieces[flight->piece_first];
+    counter_sub(&flight->flights->stats->flight_bytes_now, piece->len);
+    item_unref(&piece->item);
+    flight->piece_first = (flight->piece_first + 1) % FLIGHT_PIECES;
+    flight->piece_count--;
+}
+
+static void flight_free(struct flight *flight)
+{
+    CHECK(list_empty(&flight->waiters) && !list_linked(&flight->node) && !flight->poked);
+    while (flight->piece_count)
+        flight_drop_piece(flight);
+    item_unref(&flight->inline_item);
+    item_unref(&flight->spec.stored_item);
+    arena_reset(&flight->arena);
+    free(flight);
+}
+
+void flight_unref(struct flight **reference)
+{
+    struct flight *flight = *reference;
+    *reference = NULL;
+    if (!flight)
+        return;
+    flight_lock(flight);
+    CHECK(flight->refs > 0);
+    bool last = --flight->refs == 0;
+    flight_unlock(flight);
+    if (last)
+        flight_free(flight);
+}
+
+void flight_unlist(struct flight *flight)
+{
+    if (!list_linked(&flight->node))
+        return;
+    list_remove(&flight->node);
+    flight_unref_locked(flight);
+}
+
+/* ---- waking ---- */
+
+static void waiter_deliver(struct io_message *message)
+{
+    struct flight_waiter *waiter = CONTAINER_OF(message, struct flight_waiter, message);
+    waiter->posted = false;
+    waiter->wake(waiter);
+}
+
+void flight_wake_all(struct flight *flight)
+{
+    for (struct list_node *n = flight->waiters.next; n != &flight->waiters; n = n->next) {
+        struct flight_waiter *waiter = CONTAINER_OF(n, struct flight_waiter, node);
+        if (!waiter->waiting)
+            continue;
+        waiter->waiting = false;
+        waiter->posted = true;
+        io_post(waiter->loop, &waiter->message);
+    }
+}
+
+static void poke_deliver(struct io_message *message)
+{
+    struct flight *flight = CONTAINER_OF(message, struct flight, poke);
+    flight_lock(flight);
+    flight->poked = false;
+    flight_unlock(flight);
+    fill_poked(flight);
+    flight_unref(&flight);
+}
+
+void flight_poke(struct flight *flight)
+{
+    if (flight->poked || flight->phase == FLIGHT_ENDED)
+        return;
+    flight->poked = true;
+    flight->refs++;
+    flight->poke.deliver = poke_deliver;
+    io_post(flight->loop, &flight->poke);
+}
+
+bool flight_fastest(const struct flight *flight, uint64_t *position)
+{
+    *position = 0;
+    for (struct list_node *n = flight->waiters.next; n != &flight->waiters; n = n->next) {
+        const struct flight_waiter *waiter = CONTAINER_OF(n, struct flight_waiter, node);
+        if (waiter->position > *position)
+            *position = waiter->position;
+    }
+    return !list_empty(&flight->waiters);
+}
+
+/* ---- claims ---- */
+
+static uint64_t held_from(const struct flight *flight)
+{
+    return flight->piece_count ? flight->pieces[flight->piece_first].from : flight->claim_first;
+}
+
+static const uint8_t *body_id_of(const struct flight *flight)
+{
+    if (flight->head_known)
+        return flight->head.body_id;
+    return flight->spec.go_on ? flight->stored.body_id : NULL;
+}
+
+static bool claims(const struct flight *flight, const uint8_t *body_id, uint64_t position)
+{
+    const uint8_t *own = body_id_of(flight);
+    return own && memcmp(own, body_id, BODY_ID_LEN) == 0 && !flight->stopped &&
+           position >= held_from(flight) && position < flight->claim_end;
+}
+
+bool flight_claimed_by_other(const struct flight *flight, uint64_t position)
+{
+    const struct list_node *head = &flight->stripe->flights;
+    for (struct list_node *n = head->next; n != head; n = n->next) {
+        const struct flight *other = CONTAINER_OF(n, struct flight, node);
+        if (other != flight && bytes_equal(other->identity, flight->identity) &&
+            claims(other, flight->head.body_id, position))
+            return true;
+    }
+    return false;
+}
+
+bool flight_claims(
+    struct flights *flights, struct bytes identity, const uint8_t body_id[BODY_ID_LEN], uint64_t position)
+{
+    struct flight_stripe *stripe = stripe_of(flights, identity);
+    bool found = false;
+    CHECK(pthread_mutex_lock(&stripe->lock) == 0);
+    for (struct list_node *n = stripe->flights.next; n != &stripe->flights && !found; n = n->next) {
+        const struct flight *flight = CONTAINER_OF(n, struct flight, node);
+        found = bytes_equal(flight->identity, identity) && claims(flight, body_id, position);
+    }
+    CHECK(pthread_mutex_unlock(&stripe->lock) == 0);
+    return found;
+}
+
+/* ---- entering and leaving ---- */
+
+/* Does this flight bring what spec asks for? A head that was published already is judged by its freshness in
+ * the lookup, so a flight is joined for its head only before that. */
+static bool brings(const struct flight *flight, const struct flight_spec *spec)
+{
+    if (!bytes_equal(flight->identity, spec->identity) || flight->phase == FLIGHT_ENDED)
+        return false;
+    if (spec->go_on)
+        return claims(flight, spec->stored->body_id, spec->first);
+    if (flight->spec.go_on)
+        return false;
+    if (flight->spec.head_only && !spec->head_only)
+        return flight->phase == FLIGHT_ASKING;
+    return flight->phase == FLIGHT_ASKING || !flight->head_published;
+}
+
+static void waiter_add(struct flight *flight, struct flight_waiter *waiter, uint64_t position)
+{
+    CHECK(!waiter->flight && !waiter->posted);
+    waiter->flight = flight;
+    waiter->message.deliver = waiter_deliver;
+    waiter->position = position;
+    waiter->waiting = false;
+    list_push_back(&flight->waiters, &waiter->node);
+    flight->refs++;
+}
+
+static struct flight *flight_make(
+    struct proxy_worker *worker, struct flight_stripe *stripe, const struct flight_spec *spec)
+{
+    struct flight *flight = calloc(1, sizeof *flight);
+    CHECK(flight); /* the one allocation of a miss; without memory for it the process can't serve */
+    arena_init(&flight->arena, flight->first_block, sizeof flight->first_block, 1u << 20);
+    flight->flights = worker->proxy->flights;
+    flight->stripe = stripe;
+    flight->worker = worker;
+    flight->loop = worker->loop;
+    flight->spec = *spec;
+    flight->spec.identity = flight->identity = arena_copy(&flight->arena, spec->identity);
+    flight->spec.key = arena_copy(&flight->arena, spec->key);
+    flight->spec.version_id = arena_copy(&flight->arena, spec->version_id);
+    flight->spec.request_id = arena_copy(&flight->arena, spec->request_id);
+    flight->pass = spec->pass;
+    if (spec->stored) {
+        CHECK(head_copy(&flight->stored, spec->stored, &flight->arena));
+        flight->spec.stored = &flight->stored;
+    }
+    if (spec->stored_item)
+        flight->spec.stored_item = item_ref(spec->stored_item);
+    flight->claim_first = spec->ranged ? spec->first : 0;
+    flight->claim_end = flight->claim_first + FLIGHT_CLAIM_BYTES;
+    if (spec->ranged && spec->last < flight->claim_end)
+        flight->claim_end = spec->last + 1;
+    flight->at = flight->claim_first;
+    flight->end = spec->ranged && spec->last != ORIGIN_TO_END ? spec->last + 1 : UINT64_MAX;
+    flight->refs = 1; /* fill's, until it ended */
+    list_init(&flight->waiters);
+    return flight;
+}
+
+/* A flight that goes on with a body ends where another's claim begins. Lock held. */
+static uint64_t end_before_others(const struct flight_stripe *stripe, const struct flight_spec *spec)
+{
+    uint64_t last = spec->last;
+    for (struct list_node *n = stripe->flights.next; n != &stripe->flights; n = n->next) {
+        const struct flight *other = CONTAINER_OF(n, struct flight, node);
+        const uint8_t *id = body_id_of(other);
+        if (bytes_equal(other->identity, spec->identity) && id &&
+            memcmp(id, spec->stored->body_id, BODY_ID_LEN) == 0 && other->at > spec->first &&
+            other->at <= last)
+            last = other->at - 1;
+    }
+    return last;
+}
+
+static struct flight *find_joinable(const struct flight_stripe *stripe, const struct flight_spec *spec)
+{
+    for (struct list_node *n = stripe->flights.next; n != &stripe->flights; n = n->next) {
+        struct flight *flight = CONTAINER_OF(n, struct flight, node);
+        if (brings(flight, spec))
+            return flight;
+    }
+    return NULL;
+}
+
+bool flight_enter(struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter)
+{
+    struct flights *flights = worker->proxy->flights;
+    struct flight_stripe *stripe = stripe_of(flights, spec->identity);
+    uint64_t position = spec->ranged ? spec->first : 0;
+    CHECK(pthread_mutex_lock(&stripe->lock) == 0);
+    struct flight *flight = spec->pass ? NULL : find_joinable(stripe, spec);
+    bool led = !flight;
+    if (led) {
+        struct flight_spec mine = *spec;
+        if (spec->go_on)
+            mine.last = end_before_others(stripe, spec);
+        flight = flight_make(worker, stripe, &mine);
+        if (!spec->pass) {
+            list_push_back(&stripe->flights, &flight->node);
+            flight->refs++;
+        }
+    }
+    waiter_add(flight, waiter, position);
+    CHECK(pthread_mutex_unlock(&stripe->lock) == 0);
+    counter_add(led ? &flights->stats->flights_started : &flights->stats->flights_joined, 1);
+    if (led)
+        fill_start(flight);
+    return led;
+}
+
+void flight_leave(struct flight_waiter *waiter)
+{
+    struct flight *flight = waiter->flight;
+    if (!flight)
+        return;
+    flight_lock(flight);
+    list_remove(&waiter->node);
+    waiter->flight = NULL;
+    waiter->waiting = false;
+    if (flight->paused || list_empty(&flight->waiters))
+        flight_poke(flight);
+    flight_unlock(flight);
+    flight_unref(&flight);
+}
+
+/* ---- seeing ---- */
+
+enum flight_sight flight_see_head(struct flight_waiter *waiter, const struct head **head)
+{
+    struct flight *flight = waiter->flight;
+    enum flight_sight sight = FLIGHT_WAIT;
+    flight_lock(flight);
+    if (flight->head_known) {
+        bool alone = flight->waiters.next == &waiter->node;
+        sight = flight->pass && !alone ? FLIGHT_UNSHARED : FLIGHT_READY;
+        *head = &flight->head;
+    } else if (flight->phase == FLIGHT_ENDED) {
+        sight = FLIGHT_FAILED;
+    }
+    waiter->waiting = sight == FLIGHT_WAIT;
+    flight_unlock(flight);
+    return sight;
+}
+
+static enum flight_sight see_in_pieces(struct flight *flight, uint64_t position, struct flight_bytes *bytes)
+{
+    for (unsigned i = 0; i < flight->piece_count; i++) {
+        const struct flight_piece *piece = &flight->pieces[(flight->piece_first + i) % FLIGHT_PIECES];
+        if (position < piece->from || position >= piece->from + piece->len)
+            continue;
+        uint32_t filled = item_filled(piece->item), start = piece->base + (uint32_t)(position - piece->from);
+        if (filled <= start)
+            return flight->phase == FLIGHT_ENDED ? FLIGHT_ELSEWHERE : FLIGHT_WAIT;
+        uint32_t end = piece->base + piece->len;
+        *bytes = (struct flight_bytes){
+            .item = item_ref(piece->item),
+            .from = start,
+            .len = (filled < end ? filled : end) - start,
+        };
+        return FLIGHT_READY;
+    }
+    bool to_come = flight->phase == FLIGHT_ASKING ||
+                   (flight->phase == FLIGHT_FILLING && position >= flight->at && position < flight->end);
+    return to_come && !flight->stopped ? FLIGHT_WAIT : FLIGHT_ELSEWHERE;
+}
+
+enum flight_sight flight_see_bytes(
+    struct flight_waiter *waiter, uint64_t position, struct flight_bytes *bytes)
+{
+    struct flight *flight = waiter->flight;
+    flight_lock(flight);
+    enum flight_sight sight = see_in_pieces(flight, position, bytes);
+    if (sight == FLIGHT_ELSEWHERE && flight->phase == FLIGHT_ENDED && flight->failure.error)
+        sight = FLIGHT_FAILED;
+    waiter->position = position;
+    waiter->waiting = sight == FLIGHT_WAIT;
+    if (flight->paused)
+        flight_poke(flight);
+    flight_unlock(flight);
+    return sight;
+}
+
+void flight_failure(const struct flight_waiter *waiter, struct flight_failure *failure)
+{
+    struct flight *flight = waiter->flight;
+    flight_lock(flight);
+    *failure = flight->failure;
+    flight_unlock(flight);
+}
+
+void flight_facts(const struct flight_waiter *waiter, struct flight_facts *facts)
+{
+    struct flight *flight = waiter->flight;
+    flight_lock(flight);
+    *facts = (struct flight_facts){
+        .not_modified = flight->not_modified,
+        .pass = flight->pass,
+        .stored = !flight->pass,
+        .status = flight->origin_status,
+        .origin_ns = flight->origin_ns,
+    };
+    flight_unlock(flight);
+}

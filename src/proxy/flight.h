@@ -1,0 +1,128 @@
+/*
+ * Flights: at most one fetch runs for the same missing bytes, whatever the number of clients on whatever
+ * workers.
+ *
+ * A flight is one fetch from the origin, run by the worker of the request that led it (fill.c), and watched
+ * by waiters on any worker. It learns the head, then fills the body piece by piece, a piece being a chunk of
+ * the cache (or the whole inline body, inside the head item). It claims at most FLIGHT_CLAIM_BYTES ahead of
+ * where it is; a request for bytes in the claim waits for them, one for bytes beyond leads its own flight. At
+ * a chunk that is stored already, or claimed by another flight, a flight ends.
+ *
+ * It runs at its fastest waiter's pace: FLIGHT_LEAD_BYTES ahead at most. It keeps the last pieces; a waiter
+ * that falls out of them goes on by lookup (FLIGHT_ELSEWHERE). Without waiters it goes on only while
+ * finishing is cheap.
+ *
+ * What may not be stored is a *pass*: one waiter, outside the table. Who joined and learns that goes its own
+ * way (FLIGHT_UNSHARED).
+ *
+ * struct flight  | flight_enter, when none can be joined | its references: table and fill until it ended,
+ * waiters, | messages under way                    | dies by the last flight_unref struct flight_waiter |
+ * inside the request | from flight_enter to flight_leave; its memory must stay until no message is under way
+ *                (flight_waiter_idle)
+ * Threads: one lock per table stripe covers everything that is shared; fill's own fields belong to the
+ * leader's loop.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "cache/cache.h"
+#include "origin/origin.h"
+#include "proxy/head.h"
+#include "proxy/stats.h"
+
+#define FLIGHT_CLAIM_BYTES (UINT64_C(16) << 20)
+#define FLIGHT_LEAD_BYTES (UINT64_C(4) << 20)
+#define FLIGHT_CHEAP_BYTES (UINT64_C(8) << 20)
+#define FLIGHT_PIECES 24
+
+struct flights;
+struct flight;
+struct bucket;
+struct proxy_worker;
+
+struct flight_waiter {
+    void (*wake)(struct flight_waiter *waiter); /* set by the owner; on its loop */
+    struct io_loop *loop;
+    /* flight.c's: */
+    struct flight *flight;
+    struct list_node node;
+    struct io_message message;
+    uint64_t position; /* the byte it needs next */
+    bool waiting;      /* wants a wake at the next progress */
+    bool posted;       /* a message is under way */
+};
+
+struct flight_spec {
+    struct bucket *bucket;
+    struct bytes identity, key, version_id, request_id; /* copied */
+    bool head_only;
+    bool ranged; /* [first, last], chunk-aligned unless pass */
+    uint64_t first, last;
+    bool pass;                 /* alone, nothing stored */
+    bool revalidate;           /* If-None-Match of `stored` */
+    bool go_on;                /* the body of `stored`, by If-Match; else a head is asked for */
+    const struct head *stored; /* or NULL; copied */
+    struct item *stored_item;  /* of `stored`, to copy an inline body from; or NULL */
+};
+
+/* Joins a flight that brings what spec asks for, or leads a new one on this worker. Returns true if it leads.
+ * The waiter is in it from now on. */
+bool flight_enter(struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter);
+/* Whether another flight has claimed this byte of that body: then entering for it would join. */
+bool flight_claims(
+    struct flights *flights, struct bytes identity, const uint8_t body_id[BODY_ID_LEN], uint64_t position);
+/* Lets go; the flight may end by it. No wake comes after, though a message may be under way. */
+void flight_leave(struct flight_waiter *waiter);
+static inline bool flight_waiter_idle(const struct flight_waiter *waiter)
+{
+    return !waiter->posted;
+}
+
+enum flight_sight {
+    FLIGHT_WAIT,      /* nothing yet: wake() will come */
+    FLIGHT_READY,     /* here it is */
+    FLIGHT_UNSHARED,  /* may not be stored, and another leads it: fetch for yourself */
+    FLIGHT_ELSEWHERE, /* these bytes will not come from here: look them up */
+    FLIGHT_FAILED,    /* see flight_failure */
+};
+
+/* The head: FLIGHT_READY with *head valid (it borrows from the flight: while the caller is in it or holds a
+ * reference), WAIT, UNSHARED or FAILED. */
+enum flight_sight flight_see_head(struct flight_waiter *waiter, const struct head **head);
+
+/* The bytes at `position`: FLIGHT_READY with a reference to the item that holds them. */
+struct flight_bytes {
+    struct item *item;
+    uint32_t from, len; /* in what the item holds */
+};
+enum flight_sight flight_see_bytes(
+    struct flight_waiter *waiter, uint64_t position, struct flight_bytes *bytes);
+
+struct flight_failure {
+    int error; /* of base/error.h */
+    unsigned status, retry_after_s;
+    uint64_t total; /* -ERANGE */
+    char code[64];
+};
+/* Of a flight that failed. */
+void flight_failure(const struct flight_waiter *waiter, struct flight_failure *failure);
+
+struct flight_facts {
+    bool not_modified; /* a revalidation was answered 304 */
+    bool pass;
+    bool stored;        /* what comes is being stored */
+    unsigned status;    /* the origin's */
+    uint64_t origin_ns; /* from asking to the first byte; 0 while unknown */
+};
+void flight_facts(const struct flight_waiter *waiter, struct flight_facts *facts);
+
+struct flight *flight_ref(struct flight *flight);
+void flight_unref(struct flight **flight);
+
+MUST_CHECK int flights_create(
+    struct flights **flights, struct cache *cache, struct proxy_stats *stats, uint64_t memory_limit_bytes);
+/* No flight may run. */
+void flights_destroy(struct flights *flights);

@@ -1,0 +1,314 @@
+#include "proxy/head.h"
+
+#include "base/error.h"
+#include "base/random.h"
+#include "http/date.h"
+#include "http/etag.h"
+#include "http/freshness.h"
+
+#define HEAD_VERSION 1
+#define HEAD_FIXED_BYTES 88
+
+enum { FLAG_INLINE = 1, FLAG_STRONG = 2, FLAG_NO_CACHE = 4, FLAG_LAST_MODIFIED = 8 };
+
+/* Field lines that belong to one transfer or one hop, are made anew for each reply, or say nothing to a
+ * client. */
+static bool field_is_dropped(struct bytes name)
+{
+    static const struct bytes dropped[] = {
+        BYTES("connection"),
+        BYTES("keep-alive"),
+        BYTES("transfer-encoding"),
+        BYTES("content-length"),
+        BYTES("content-range"),
+        BYTES("date"),
+        BYTES("age"),
+        BYTES("server"),
+        BYTES("accept-ranges"),
+        BYTES("x-amz-request-id"),
+        BYTES("x-amz-id-2"),
+        BYTES("proxy-authenticate"),
+        BYTES("trailer"),
+        BYTES("upgrade"),
+        BYTES("te"),
+        BYTES("via"),
+        BYTES("x-cache"),
+        BYTES("cache-status"),
+        BYTES("x-request-id"),
+        BYTES("set-cookie"),
+        BYTES("proxy-connection"),
+    };
+    for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
+        if (bytes_equal_nocase(name, dropped[i]))
+            return true;
+    return false;
+}
+
+static bool field_is_checksum(struct bytes name)
+{
+    static const char prefix[] = "x-amz-checksum-";
+    return name.len >= sizeof prefix - 1 &&
+           bytes_equal_nocase(bytes_of(name.ptr, sizeof prefix - 1), BYTES("x-amz-checksum-"));
+}
+
+static void write_line(struct writer *w, struct origin_field field)
+{
+    write_bytes(w, field.name);
+    write_bytes(w, BYTES(": "));
+    write_bytes(w, field.value);
+    write_bytes(w, BYTES("\r\n"));
+}
+
+static struct bytes find(const struct origin_head *answer, struct bytes name)
+{
+    for (unsigned i = 0; i < answer->field_count; i++)
+        if (bytes_equal_nocase(answer->fields[i].name, name))
+            return answer->fields[i].value;
+    return (struct bytes){0};
+}
+
+static void read_times(struct head *head, const struct origin_head *answer, struct head_times times)
+{
+    struct bytes date = find(answer, BYTES("date"));
+    if (!date.ptr || !date_parse(date, times.response_s, &head->date_s))
+        head->date_s = times.response_s;
+    struct bytes age = find(answer, BYTES("age"));
+    head->response_s = times.response_s;
+    head->initial_age_s = age_initial(&(struct age_input){
+        .age_value_s = age.ptr ? age_parse(age) : 0,
+        .date_s = head->date_s,
+        .request_time_s = times.request_s,
+        .response_time_s = times.response_s,
+    });
+}
+
+static void read_freshness(struct head *head, struct bytes fields, int64_t now_s)
+{
+    struct cache_control control;
+    struct bytes expires = {0};
+    cache_control_init(&control);
+    while (fields.len) {
+        const uint8_t *end = memchr(fields.ptr, '\n', fields.len);
+        CHECK(end);
+        struct bytes line = bytes_of(fields.ptr, (size_t)(end - fields.ptr) - 1);
+        fields = bytes_from(fields, line.len + 2);
+        const uint8_t *colon = memchr(line.ptr, ':', line.len);
+        CHECK(colon);
+        struct bytes name = bytes_of(line.ptr, (size_t)(colon - line.ptr));
+        struct bytes value = bytes_trim(bytes_from(line, name.len + 1));
+        if (bytes_equal_nocase(name, BYTES("cache-control")))
+            cache_control_add(&control, value);
+        else if (bytes_equal_nocase(name, BYTES("expires")))
+            expires = expires.ptr ? BYTES("0") : value;
+    }
+    struct freshness freshness = freshness_of(&(struct freshness_input){
+        .control = &control,
+        .expires = expires,
+        .date_s = head->date_s,
+        .bucket_ttl_s = DELTA_SECONDS_NONE,
+        .now_s = now_s,
+    });
+    head->no_store = !freshness.store;
+    head->no_cache = freshness.source == FRESHNESS_NO_CACHE;
+    head->lifetime_s = freshness.source == FRESHNESS_DEFAULT ? DELTA_SECONDS_NONE : freshness.lifetime_s;
+}
+
+static void read_validators(struct head *head, struct bytes etag, struct bytes last_modified, int64_t now_s)
+{
+    struct etag tag;
+    head->etag = etag;
+    head->strong = etag.len > 0 && etag_parse(etag, &tag) && !tag.weak;
+    head->has_last_modified =
+        last_modified.len > 0 && date_parse(last_modified, now_s, &head->last_modified_s);
+}
+
+int head_from_origin(struct head *head, const struct origin_head *answer, struct head_times times,
+    uint32_t chunk_bytes, struct arena *arena)
+{
+    uint64_t body_len = answer->status == 206 ? answer->total : answer->content_length;
+    if (body_len == UINT64_MAX)
+        return E_PROTOCOL;
+    size_t room = 0;
+    for (unsigned i = 0; i < answer->field_count; i++)
+        room += answer->fields[i].name.len + answer->fields[i].value.len + 4;
+    if (room > HEAD_FIELDS_MAX)
+        return E_TOO_LARGE;
+    uint8_t *lines = arena_take(arena, room), *sums = arena_take(arena, room);
+    struct bytes etag = arena_copy(arena, answer->etag);
+    if (!lines || !sums || !etag.ptr || etag.len > UINT16_MAX)
+        return E_TOO_LARGE;
+    struct writer w = writer_of(lines, room), s = writer_of(sums, room);
+    for (unsigned i = 0; i < answer->field_count; i++)
+        if (field_is_checksum(answer->fields[i].name))
+            write_line(&s, answer->fields[i]);
+        else if (!field_is_dropped(answer->fields[i].name))
+            write_line(&w, answer->fields[i]);
+    *head = (struct head){
+        .status = 200,
+        .chunk_bytes = chunk_bytes,
+        .body_len = body_len,
+        .fields = writer_bytes(&w),
+        .checksum_fields = answer->status == 200 ? writer_bytes(&s) : (struct bytes){0},
+    };
+    random_os(head->body_id, sizeof head->body_id);
+    read_times(head, answer, times);
+    read_validators(head, etag, answer->last_modified, times.response_s);
+    read_freshness(head, head->fields, times.response_s);
+    return 0;
+}
+
+/* Copies the stored lines whose names the answer does not repeat. */
+static void write_kept(struct writer *w, struct bytes stored, const struct origin_head *answer)
+{
+    while (stored.len) {
+        const uint8_t *end = memchr(stored.ptr, '\n', stored.len);
+        CHECK(end);
+        struct bytes line = bytes_of(stored.ptr, (size_t)(end - stored.ptr) + 1);
+        const uint8_t *colon = memchr(line.ptr, ':', line.len);
+        CHECK(colon);
+        if (!find(answer, bytes_of(line.ptr, (size_t)(colon - line.ptr))).ptr)
+            write_bytes(w, line);
+        stored = bytes_from(stored, line.len);
+    }
+}
+
+int head_freshen(struct head *head, const struct head *stored, const struct origin_head *answer,
+    struct head_times times, struct arena *arena)
+{
+    size_t room = stored->fields.len;
+    for (unsigned i = 0; i < answer->field_count; i++)
+        room += answer->fields[i].name.len + answer->fields[i].value.len + 4;
+    uint8_t *lines = room > HEAD_FIELDS_MAX ? NULL : arena_take(arena, room);
+    if (!lines)
+        return E_TOO_LARGE;
+    struct writer w = writer_of(lines, room);
+    write_kept(&w, stored->fields, answer);
+    for (unsigned i = 0; i < answer->field_count; i++)
+        if (!field_is_checksum(answer->fields[i].name) && !field_is_dropped(answer->fields[i].name))
+            write_line(&w, answer->fields[i]);
+    CHECK(!w.failed);
+    *head = *stored;
+    head->fields = writer_bytes(&w);
+    read_times(head, answer, times);
+    if (answer->last_modified.len)
+        read_validators(head, stored->etag, answer->last_modified, times.response_s);
+    read_freshness(head, head->fields, times.response_s);
+    return 0;
+}
+
+uint32_t head_encoded_bytes(const struct head *head)
+{
+    return (uint32_t)(HEAD_FIXED_BYTES + head->etag.len + head->tags.len + head->fields.len +
+                      head->checksum_fields.len);
+}
+
+void head_encode(const struct head *head, struct writer *w)
+{
+    const uint8_t *start = w->at;
+    write_u8(w, HEAD_VERSION);
+    write_u8(w,
+        (uint8_t)((head->inline_body ? FLAG_INLINE : 0) | (head->strong ? FLAG_STRONG : 0) |
+                  (head->no_cache ? FLAG_NO_CACHE : 0) | (head->has_last_modified ? FLAG_LAST_MODIFIED : 0)));
+    write_u16(w, head->status);
+    write_u32(w, head->chunk_bytes);
+    write_u64(w, head->body_len);
+    write_bytes(w, bytes_of(head->body_id, BODY_ID_LEN));
+    write_u64(w, (uint64_t)head->response_s);
+    write_u64(w, (uint64_t)head->date_s);
+    write_u64(w, (uint64_t)head->initial_age_s);
+    write_u64(w, (uint64_t)head->lifetime_s);
+    write_u64(w, (uint64_t)head->last_modified_s);
+    write_u16(w, (uint16_t)head->etag.len);
+    write_u16(w, (uint16_t)head->tags.len);
+    write_u32(w, (uint32_t)head->fields.len);
+    write_u32(w, (uint32_t)head->checksum_fields.len);
+    write_u32(w, 0); /* reserved */
+    write_bytes(w, head->etag);
+    write_bytes(w, head->tags);
+    write_bytes(w, head->fields);
+    write_bytes(w, head->checksum_fields);
+    CHECK(w->failed || (uint32_t)(w->at - start) == head_encoded_bytes(head));
+}
+
+static int decode_fixed(struct head *head, struct reader *r, uint32_t lens[4])
+{
+    uint8_t version = read_u8(r), flags = read_u8(r);
+    *head = (struct head){
+        .inline_body = flags & FLAG_INLINE,
+        .strong = flags & FLAG_STRONG,
+        .no_cache = flags & FLAG_NO_CACHE,
+        .has_last_modified = flags & FLAG_LAST_MODIFIED,
+        .status = read_u16(r),
+        .chunk_bytes = read_u32(r),
+        .body_len = read_u64(r),
+    };
+    struct bytes id = read_bytes(r, BODY_ID_LEN);
+    memcpy(head->body_id, id.ptr, id.len);
+    head->response_s = (int64_t)read_u64(r);
+    head->date_s = (int64_t)read_u64(r);
+    head->initial_age_s = (int64_t)read_u64(r);
+    head->lifetime_s = (int64_t)read_u64(r);
+    head->last_modified_s = (int64_t)read_u64(r);
+    lens[0] = read_u16(r);
+    lens[1] = read_u16(r);
+    lens[2] = read_u32(r);
+    lens[3] = read_u32(r);
+    (void)read_u32(r);
+    bool power_of_two = head->chunk_bytes && (head->chunk_bytes & (head->chunk_bytes - 1)) == 0;
+    if (r->failed || version != HEAD_VERSION || !power_of_two || head->chunk_bytes > ITEM_VALUE_MAX ||
+        lens[2] > HEAD_FIELDS_MAX || lens[3] > HEAD_FIELDS_MAX)
+        return E_CORRUPT;
+    return 0;
+}
+
+int head_decode(struct head *head, const struct item *item, struct arena *arena)
+{
+    uint8_t fixed[HEAD_FIXED_BYTES];
+    uint32_t held = item_held_len(item), lens[4];
+    if (held < HEAD_FIXED_BYTES || item_filled(item) < HEAD_FIXED_BYTES)
+        return E_CORRUPT;
+    item_copy(item, 0, HEAD_FIXED_BYTES, fixed);
+    struct reader r = reader_of(bytes_of(fixed, sizeof fixed));
+    int result = decode_fixed(head, &r, lens);
+    uint64_t whole = (uint64_t)HEAD_FIXED_BYTES + lens[0] + lens[1] + lens[2] + lens[3];
+    if (result < 0 || whole > item_filled(item) ||
+        (head->inline_body && (head->body_len > HEAD_INLINE_MAX || whole + head->body_len != held)))
+        return E_CORRUPT;
+    struct bytes front = item_front(item);
+    if (front.len < whole) {
+        uint8_t *copy = arena_take(arena, whole);
+        if (!copy)
+            return E_EXHAUSTED;
+        item_copy(item, 0, (uint32_t)whole, copy);
+        front = bytes_of(copy, whole);
+    }
+    r = reader_of(bytes_of(front.ptr + HEAD_FIXED_BYTES, whole - HEAD_FIXED_BYTES));
+    head->etag = read_bytes(&r, lens[0]);
+    head->tags = read_bytes(&r, lens[1]);
+    head->fields = read_bytes(&r, lens[2]);
+    head->checksum_fields = read_bytes(&r, lens[3]);
+    CHECK(!r.failed);
+    head->encoded_bytes = (uint32_t)whole;
+    return 0;
+}
+
+bool head_copy(struct head *to, const struct head *from, struct arena *arena)
+{
+    *to = *from;
+    to->etag = arena_copy(arena, from->etag);
+    to->tags = arena_copy(arena, from->tags);
+    to->fields = arena_copy(arena, from->fields);
+    to->checksum_fields = arena_copy(arena, from->checksum_fields);
+    return to->etag.ptr && to->tags.ptr && to->fields.ptr && to->checksum_fields.ptr;
+}
+
+int64_t head_age(const struct head *head, int64_t now_s)
+{
+    return age_current(head->initial_age_s, head->response_s, now_s);
+}
+
+int64_t head_fresh_for(const struct head *head, int64_t configured_ttl_s, int64_t now_s)
+{
+    int64_t lifetime = head->lifetime_s == DELTA_SECONDS_NONE ? configured_ttl_s : head->lifetime_s;
+    return lifetime - head_age(head, now_s);
+}

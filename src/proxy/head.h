@@ -1,0 +1,68 @@
+/*
+ * The value of a head item: one stored representation of an object.
+ *
+ * Layout, little-endian: version (1), flags (1), status (2), chunk_bytes (4), body_len (8), body id (16),
+ * response time (8), date (8), initial age (8), explicit lifetime (8), Last-Modified (8), lengths of etag,
+ * tags (2 each), of fields, checksum fields (4 each), the etag, the tags (reserved for purge by tag), the
+ * field lines raw and in order ("Name: value\r\n" each), the checksum field lines (S3 sends them only to
+ * clients that ask), and, where the flag says so, the whole body. All times are seconds since 1970.
+ *
+ * The configured time to live is not stored: it is applied at each look-up, so that a changed configuration
+ * counts at once.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "cache/item.h"
+#include "http/cache_control.h"
+#include "origin/origin.h"
+#include "proxy/identity.h"
+
+#define HEAD_INLINE_MAX (16u << 10)
+#define HEAD_FIELDS_MAX (64u << 10)
+
+struct head {
+    bool inline_body, strong, no_cache, no_store, has_last_modified;
+    uint16_t status;
+    uint32_t chunk_bytes;
+    uint64_t body_len;
+    uint8_t body_id[BODY_ID_LEN];
+    int64_t response_s, date_s, initial_age_s;
+    int64_t lifetime_s; /* that the object states, or DELTA_SECONDS_NONE: the configured one */
+    int64_t last_modified_s;
+    struct bytes etag, tags, fields, checksum_fields;
+    uint32_t encoded_bytes; /* where an inline body begins */
+};
+
+/* From an origin's 200 or 206. Field lines are copied into the arena; the body id is new. 0, or E_TOO_LARGE
+ * when the fields exceed HEAD_FIELDS_MAX, or E_PROTOCOL without a length. */
+struct head_times {
+    int64_t request_s, response_s;
+};
+MUST_CHECK int head_from_origin(struct head *head, const struct origin_head *answer, struct head_times times,
+    uint32_t chunk_bytes, struct arena *arena);
+/* A 304: the stored head with the fields of the answer in place of those of the same name (RFC 9111 3.2), new
+ * times, the same body. */
+MUST_CHECK int head_freshen(struct head *head, const struct head *stored, const struct origin_head *answer,
+    struct head_times times, struct arena *arena);
+
+/* Bytes of the encoding, without the body. */
+uint32_t head_encoded_bytes(const struct head *head);
+void head_encode(const struct head *head, struct writer *w);
+
+/* Decodes in place where the encoding lies in one piece, else through a copy in the arena. Borrows from both.
+ * E_CORRUPT, or E_EXHAUSTED of the arena. */
+MUST_CHECK int head_decode(struct head *head, const struct item *item, struct arena *arena);
+
+/* A copy whose bytes live in the arena. False on exhaustion. */
+MUST_CHECK bool head_copy(struct head *to, const struct head *from, struct arena *arena);
+
+/* Freshness at `now_s`, with the configured time where the object states none. Negative: stale by that much.
+ */
+int64_t head_fresh_for(const struct head *head, int64_t configured_ttl_s, int64_t now_s);
+int64_t head_age(const struct head *head, int64_t now_s);
+
+static inline uint64_t head_chunk_count(const struct head *head)
+{
+    return (head->body_len + head->chunk_bytes - 1) / head->chunk_bytes;
+}

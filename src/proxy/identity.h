@@ -1,0 +1,26 @@
+/*
+ * Keys of cache items.
+ *
+ * The identity of an object is (scheme and endpoint, S3 bucket, decoded object key, version id), joined by
+ * NUL, which none of them may contain: never a name or number from the configuration, because the cache
+ * outlives the configuration. A head is kept under its identity, a chunk under the body id of its
+ * representation and its number.
+ */
+#pragma once
+
+#include "cache/item.h"
+
+#define BODY_ID_LEN 16
+#define CHUNK_KEY_LEN (BODY_ID_LEN + 8)
+
+/* Writes the identity into buf (at least ITEM_KEY_MAX bytes). False when it is longer. */
+MUST_CHECK bool identity_write(uint8_t *buf, struct bytes endpoint, struct bytes bucket, struct bytes key,
+    struct bytes version_id, struct bytes *identity);
+
+static inline struct item_key identity_head_key(struct bytes identity)
+{
+    return (struct item_key){.kind = ITEM_HEAD, .bytes = identity};
+}
+
+/* buf has CHUNK_KEY_LEN bytes and must outlive the key. */
+struct item_key identity_chunk_key(uint8_t *buf, const uint8_t body_id[BODY_ID_LEN], uint64_t number);

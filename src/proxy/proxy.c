@@ -1,0 +1,158 @@
+#include "proxy/proxy.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "proxy/request.h"
+
+#define ARENA_HEAP_MAX (1u << 20)
+
+/* ---- the process's part ---- */
+
+static int make_bucket(struct proxy *proxy, unsigned i, const char **why)
+{
+    const struct bucket_settings *settings = &proxy->settings->buckets[i];
+    struct bucket *bucket = &proxy->buckets[i];
+    bucket->settings = settings;
+    bucket->cached = settings->cache_enabled && proxy->settings->cache.enabled;
+    bucket->ttl_s = (int64_t)(settings->ttl_set ? settings->ttl_s : proxy->settings->cache.default_ttl_s);
+    return origin_create(&bucket->origin, &settings->origin, why);
+}
+
+static int make_routes(struct proxy *proxy)
+{
+    struct bytes *prefixes = calloc(proxy->bucket_count, sizeof *prefixes);
+    if (!prefixes)
+        return -ENOMEM;
+    for (unsigned i = 0; i < proxy->bucket_count; i++)
+        prefixes[i] = bytes_of_string(proxy->settings->buckets[i].path_prefix);
+    proxy->routes = route_table_create(prefixes, proxy->bucket_count);
+    free(prefixes);
+    return proxy->routes ? 0 : -ENOMEM;
+}
+
+int proxy_create(struct proxy **proxy, const struct proxy_parts *parts, const char **why)
+{
+    *why = "out of memory";
+    struct proxy *made = calloc(1, sizeof *made);
+    if (!made)
+        return -ENOMEM;
+    made->parts = *parts;
+    made->settings = parts->settings;
+    made->cache = parts->cache;
+    made->bucket_count = parts->settings->bucket_count;
+    made->buckets = calloc(made->bucket_count, sizeof *made->buckets);
+    random_os(&made->instance, sizeof made->instance);
+    struct memory_stats memory;
+    memory_stats(cache_memory(parts->cache), &memory);
+    int result = made->buckets ? make_routes(made) : -ENOMEM;
+    if (result == 0)
+        result = flights_create(&made->flights, parts->cache, &made->stats, memory.budget_bytes / 4);
+    for (unsigned i = 0; i < made->bucket_count && result == 0; i++)
+        result = make_bucket(made, i, why);
+    if (result < 0) {
+        proxy_destroy(made);
+        return result;
+    }
+    *proxy = made;
+    return 0;
+}
+
+void proxy_destroy(struct proxy *proxy)
+{
+    for (unsigned i = 0; i < proxy->bucket_count && proxy->buckets; i++)
+        if (proxy->buckets[i].origin)
+            origin_destroy(proxy->buckets[i].origin);
+    if (proxy->flights)
+        flights_destroy(proxy->flights);
+    if (proxy->routes)
+        route_table_destroy(proxy->routes);
+    free(proxy->buckets);
+    free(proxy);
+}
+
+const struct proxy_stats *proxy_stats(const struct proxy *proxy)
+{
+    return &proxy->stats;
+}
+
+unsigned proxy_bucket_count(const struct proxy *proxy)
+{
+    return proxy->bucket_count;
+}
+
+const char *proxy_bucket_name(const struct proxy *proxy, unsigned bucket)
+{
+    CHECK(bucket < proxy->bucket_count);
+    return proxy->buckets[bucket].settings->name;
+}
+
+const struct bucket_stats *proxy_bucket_stats(const struct proxy *proxy, unsigned bucket)
+{
+    CHECK(bucket < proxy->bucket_count);
+    return &proxy->buckets[bucket].stats;
+}
+
+const struct origin *proxy_bucket_origin(const struct proxy *proxy, unsigned bucket)
+{
+    CHECK(bucket < proxy->bucket_count);
+    return proxy->buckets[bucket].origin;
+}
+
+/* ---- the worker's part ---- */
+
+static void on_request(void *context, struct exchange *exchange)
+{
+    struct request *request = exchange_memory(exchange);
+    memset(request, 0, offsetof(struct request, first_block));
+    request->exchange = exchange;
+    request->worker = context;
+    request->http = exchange_request(exchange);
+    request->started_ns = exchange_begin_ns(exchange);
+    arena_init(&request->arena, request->first_block, sizeof request->first_block, ARENA_HEAP_MAX);
+    request_admit(request);
+}
+
+static void on_gone(void *context, struct exchange *exchange)
+{
+    (void)context;
+    struct request *request = exchange_memory(exchange);
+    request->gone = true;
+    request_end(request);
+}
+
+int proxy_worker_create(struct proxy_worker **worker, struct proxy *proxy, struct io_loop *loop)
+{
+    struct proxy_worker *made = calloc(1, sizeof *made);
+    if (!made)
+        return -ENOMEM;
+    made->proxy = proxy;
+    made->loop = loop;
+    made->handler = (struct exchange_handler){
+        .ctx = made, .request_bytes = sizeof(struct request), .request = on_request, .gone = on_gone};
+    int result = origin_client_create(&made->origins, loop, proxy->parts.error_log);
+    if (result < 0) {
+        free(made);
+        return result;
+    }
+    *worker = made;
+    return 0;
+}
+
+const struct exchange_handler *proxy_worker_handler(struct proxy_worker *worker)
+{
+    return &worker->handler;
+}
+
+void proxy_worker_stop(struct proxy_worker *worker, void (*done)(void *context), void *context)
+{
+    origin_client_stop(worker->origins, done, context);
+}
+
+void proxy_worker_destroy(struct proxy_worker *worker)
+{
+    origin_client_destroy(worker->origins);
+    free(worker);
+}

@@ -1,0 +1,169 @@
+/* Replies: field lines of stored representations, and complete small answers of our own. */
+#include "base/clock.h"
+#include "http/cache_status.h"
+#include "http/response.h"
+#include "proxy/request.h"
+
+#define OWN_LINES_MAX 512
+#define ERROR_BODY_MAX 512
+
+static enum cache_status_fwd forwarded(const struct request *request, const struct reply_facts *facts)
+{
+    if (request->pass)
+        return CACHE_STATUS_BYPASS;
+    if (request->not_modified)
+        return CACHE_STATUS_STALE;
+    if (request->head_missed)
+        return CACHE_STATUS_URI_MISS;
+    switch (facts->presence) {
+    case PRESENT_ALL:
+        return CACHE_STATUS_HIT;
+    case PRESENT_SOME:
+        return CACHE_STATUS_PARTIAL;
+    default:
+        return CACHE_STATUS_MISS;
+    }
+}
+
+static struct cache_status status_of(const struct request *request, const struct reply_facts *facts)
+{
+    int64_t now_s = (int64_t)(io_wall_ns(request->worker->loop) / NS_PER_S);
+    enum cache_status_fwd fwd = forwarded(request, facts);
+    struct cache_status status = {
+        .fwd = fwd,
+        .fwd_status = fwd == CACHE_STATUS_HIT ? 0 : request->origin_status,
+        .stored = request->head_missed && request->storing,
+        .collapsed = request->collapsed,
+        .has_ttl = !request->pass,
+        .ttl_s = request->pass ? 0 : head_fresh_for(&request->head, request->bucket->ttl_s, now_s),
+    };
+    if (facts->in_memory || facts->on_disk)
+        status.detail = !facts->on_disk     ? CACHE_STATUS_MEMORY
+                        : !facts->in_memory ? CACHE_STATUS_DISK
+                                            : CACHE_STATUS_MIXED;
+    return status;
+}
+
+/* RFC 9110 15.4.5: what a 304 carries of the stored fields. */
+static bool line_belongs_to_304(struct bytes line)
+{
+    static const struct bytes names[] = {BYTES("etag:"), BYTES("cache-control:"), BYTES("content-location:"),
+        BYTES("expires:"), BYTES("vary:"), BYTES("last-modified:")};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (line.len > names[i].len && bytes_equal_nocase(bytes_of(line.ptr, names[i].len), names[i]))
+            return true;
+    return false;
+}
+
+static void write_stored(struct writer *w, const struct head *head, const struct reply_facts *facts)
+{
+    if (!facts->not_modified && !facts->content_type.ptr) {
+        write_bytes(w, head->fields);
+        return;
+    }
+    for (struct bytes rest = head->fields; rest.len;) {
+        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
+        CHECK(end);
+        struct bytes line = bytes_of(rest.ptr, (size_t)(end - rest.ptr) + 1);
+        bool is_type = line.len > 13 && bytes_equal_nocase(bytes_of(line.ptr, 13), BYTES("content-type:"));
+        if (facts->not_modified ? line_belongs_to_304(line) : !is_type)
+            write_bytes(w, line);
+        rest = bytes_from(rest, line.len);
+    }
+}
+
+static void write_id(struct writer *w, const struct request *request)
+{
+    write_bytes(w, BYTES("X-Request-ID: "));
+    write_bytes(w, bytes_of(request->id, REQUEST_ID_LEN));
+    write_bytes(w, BYTES("\r\n"));
+}
+
+struct bytes reply_lines(struct request *request, const struct reply_facts *facts)
+{
+    const struct head *head = &request->head;
+    size_t room = head->fields.len + head->checksum_fields.len + OWN_LINES_MAX + facts->content_type.len;
+    uint8_t *at = arena_take(&request->arena, room);
+    if (!at)
+        return (struct bytes){0};
+    struct writer w = writer_of(at, room);
+    struct cache_status status = status_of(request, facts);
+    write_stored(&w, head, facts);
+    if (facts->checksums)
+        write_bytes(&w, head->checksum_fields);
+    if (facts->content_type.ptr)
+        http_write_field(&w, BYTES("Content-Type"), facts->content_type);
+    if (facts->content_range.ptr)
+        http_write_field(&w, BYTES("Content-Range"), facts->content_range);
+    if (!facts->not_modified)
+        write_bytes(&w, BYTES("Accept-Ranges: bytes\r\n"));
+    if (!request->head_missed) {
+        int64_t age = head_age(head, (int64_t)(io_wall_ns(request->worker->loop) / NS_PER_S));
+        http_write_field_u64(&w, BYTES("Age"), (uint64_t)age);
+    }
+    write_bytes(&w, BYTES("X-Cache: "));
+    write_bytes(&w, cache_status_x_cache(&status));
+    write_bytes(&w, BYTES("\r\nCache-Status: "));
+    cache_status_write(&status, &w);
+    write_bytes(&w, BYTES("\r\n"));
+    write_id(&w, request);
+    CHECK(!w.failed);
+    return writer_bytes(&w);
+}
+
+static void reply_sent(struct exchange_send *send)
+{
+    struct request *request = CONTAINER_OF(send, struct request, send);
+    request->sending = false;
+    if (send->result < 0)
+        request->gone = true;
+    if (request->ending)
+        request_release(request);
+    else
+        request_end(request);
+}
+
+static void reply(struct request *request, const struct exchange_head *head, struct bytes body)
+{
+    CHECK(!request->begun && !request->sending);
+    request_deliver_stop(request);
+    request->step = STEP_END;
+    request->begun = true;
+    request->status = head->status;
+    request->first_byte_ns = io_now_ns(request->worker->loop);
+    io_cancel(request->worker->loop, &request->deadline);
+    exchange_start(request->exchange, head);
+    request->iov[0] = (struct iovec){(void *)(uintptr_t)body.ptr, body.len};
+    request->send = (struct exchange_send){
+        .iov = request->iov, .count = body.len ? 1 : 0, .last = true, .done = reply_sent};
+    request->sending = true;
+    exchange_send(request->exchange, &request->send);
+}
+
+void reply_head_only(struct request *request, unsigned status, struct bytes lines, uint64_t body_len)
+{
+    reply(request, &(struct exchange_head){.status = status, .field_lines = lines, .body_len = body_len},
+        (struct bytes){0});
+}
+
+void reply_error(struct request *request, unsigned status, const char *message, struct bytes lines)
+{
+    size_t room = ERROR_BODY_MAX + lines.len + OWN_LINES_MAX;
+    uint8_t *at = arena_take(&request->arena, room);
+    if (!at) { /* a head alone needs no memory of ours */
+        reply_head_only(request, status, (struct bytes){0}, 0);
+        return;
+    }
+    struct writer body = writer_of(at, ERROR_BODY_MAX);
+    http_write_error_body(&body, status, bytes_of_string(message));
+    CHECK(!body.failed);
+    struct writer w = writer_of(at + ERROR_BODY_MAX, room - ERROR_BODY_MAX);
+    write_bytes(&w, BYTES("Content-Type: application/json\r\n"));
+    write_bytes(&w, lines);
+    write_id(&w, request);
+    CHECK(!w.failed);
+    struct bytes text = writer_bytes(&body);
+    reply(request,
+        &(struct exchange_head){.status = status, .field_lines = writer_bytes(&w), .body_len = text.len},
+        text);
+}

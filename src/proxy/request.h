@@ -1,0 +1,138 @@
+/*
+ * One request on its way through the steps. It lives in the exchange's memory, belongs to the worker's loop,
+ * and its steps call each other forward; nothing runs twice but what request_restart() begins anew.
+ *
+ * The end has two parts: request_end() lets go of everything at once (flight, reads, items),
+ * request_release() follows when no callback is under way any more, counts, logs, and finishes the exchange.
+ */
+#pragma once
+
+#include "http/conditional.h"
+#include "http/exchange.h"
+#include "http/range.h"
+#include "proxy/worker.h"
+
+#define REQUEST_SLOTS 8      /* chunks read ahead from disk */
+#define REQUEST_SEND_ITEMS 8 /* items held by one send */
+#define REQUEST_VECTOR 48
+#define REQUEST_ID_LEN 24
+#define REQUEST_RESTARTS_MAX 4
+#define REQUEST_PRIVATE_BYTES (16u << 10)
+
+/* A stretch of the reply: text of ours, then bytes of the body. */
+struct part {
+    struct bytes text;
+    uint64_t first, end;
+};
+
+struct slot {
+    enum { SLOT_EMPTY, SLOT_READING, SLOT_READY, SLOT_FAILED } state;
+    uint64_t chunk;
+    struct item *item;
+    struct cache_get get;
+    struct request *request;
+};
+
+enum step { STEP_LOOKUP, STEP_FETCH, STEP_DELIVER, STEP_END };
+
+struct request {
+    struct exchange *exchange;
+    struct proxy_worker *worker;
+    const struct http_request *http;
+    struct arena arena;
+    uint64_t started_ns, first_byte_ns, origin_ns;
+    uint8_t id[REQUEST_ID_LEN];
+
+    /* route */
+    struct bucket *bucket;
+    struct bytes key, version_id, identity;
+
+    /* what the client asks */
+    struct conditions conditions;
+    enum range_verdict range_verdict;
+    struct range_set *range_set;
+    bool wants_checksum;
+
+    /* lookup and fetch */
+    enum step step;
+    bool pass;        /* nothing is looked up or stored */
+    bool head_first;  /* the head is asked for before any byte */
+    bool whole_only;  /* no strong validator: one whole fetch */
+    bool validated;   /* the origin was asked on behalf of this request */
+    bool head_missed; /* the head came from the origin */
+    bool not_modified, collapsed, storing;
+    unsigned restarts, origin_status;
+    struct head head;
+    bool head_known;
+    struct item *head_item; /* where head borrows from, one of the two */
+    struct flight *head_flight;
+    enum cache_tier head_tier;
+    struct cache_get head_get;
+    bool head_reading;
+    struct flight_waiter waiter;
+    struct io_op deadline;
+
+    /* deliver */
+    unsigned status;
+    struct part *parts, single;
+    unsigned part_count, part_at;
+    bool text_done, begun, sending, ending, gone;
+    uint64_t at;
+    uint64_t skip_disk_chunk; /* whose disk read failed */
+    uint64_t led_up_to;       /* bytes before this were fetched for this request once */
+    struct slot slots[REQUEST_SLOTS];
+    struct item *held[REQUEST_SEND_ITEMS];
+    unsigned held_count;
+    struct iovec iov[REQUEST_VECTOR];
+    struct exchange_send send;
+    uint8_t *private_copy;
+    struct bytes lines; /* of the reply's head */
+    uint64_t reply_len;
+    bool close;
+
+    /* the truth, for log and metrics */
+    uint64_t bytes_memory, bytes_disk, bytes_origin;
+    const char *error_code;
+
+    _Alignas(16) unsigned char first_block[5120];
+};
+
+/* admit.c: method and limits; then route. */
+void request_admit(struct request *request);
+/* locate.c: path to bucket, key and identity; then lookup. */
+void request_route(struct request *request);
+/* lookup.c: finds the head, or goes on to fetch; judges freshness, conditionals and ranges. */
+void request_lookup(struct request *request);
+/* answer.c: a usable head is known: which reply is it? */
+void request_answer(struct request *request);
+/* fetch.c: asks for the head (and what comes with it) from the origin. */
+void request_fetch(struct request *request);
+/* fetch.c: asks for the bytes from `at` on; the waiter is in a flight afterwards. False: ended or restarted.
+ */
+bool request_fetch_bytes(struct request *request);
+/* fetch.c: the flight failed, or its bytes can't be had. */
+void request_flight_failed(struct request *request);
+/* fetch.c: starts the deadline to the first byte, once. */
+void request_watch(struct request *request);
+/* deliver.c: sends parts; call again whenever something changed. */
+void request_deliver(struct request *request);
+void request_deliver_stop(struct request *request);
+
+/* reply.c: complete replies without a stored body. `lines` may be empty. */
+void reply_error(struct request *request, unsigned status, const char *message, struct bytes lines);
+void reply_head_only(struct request *request, unsigned status, struct bytes lines, uint64_t body_len);
+/* reply.c: the field lines of a reply made from request->head, into the arena; ptr NULL on exhaustion. */
+enum cache_presence { PRESENT_ALL, PRESENT_SOME, PRESENT_NONE };
+struct reply_facts {
+    enum cache_presence presence;
+    bool in_memory, on_disk;                  /* of what is present */
+    struct bytes content_range, content_type; /* content_type replaces the stored one */
+    bool checksums, not_modified;
+};
+struct bytes reply_lines(struct request *request, const struct reply_facts *facts);
+
+/* finish.c */
+void request_restart(struct request *request); /* from lookup again, with what was learned */
+void request_end(struct request *request);     /* the reply is complete, or nothing can be sent any more */
+void request_cut(struct request *request);     /* a begun reply can't be completed */
+void request_release(struct request *request); /* if nothing is under way any more */

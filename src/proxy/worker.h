@@ -1,0 +1,36 @@
+/* The process's and the worker's part of the request path. See proxy.h. */
+#pragma once
+
+#include "proxy/flight.h"
+#include "proxy/proxy.h"
+#include "proxy/route.h"
+
+struct bucket {
+    const struct bucket_settings *settings;
+    struct origin *origin;
+    struct bucket_stats stats;
+    bool cached;   /* answers are stored */
+    int64_t ttl_s; /* where the object states none */
+};
+
+struct proxy {
+    struct proxy_parts parts;
+    const struct settings *settings;
+    struct cache *cache;
+    struct flights *flights;
+    struct route_table *routes;
+    struct bucket *buckets;
+    unsigned bucket_count;
+    struct proxy_stats stats;
+    uint64_t instance; /* random: makes request ids unique across restarts */
+    _Atomic uint64_t next_request;
+};
+
+struct proxy_worker {
+    struct proxy *proxy;
+    struct io_loop *loop;
+    struct origin_client *origins;
+    struct exchange_handler handler;
+    void (*stopped)(void *context);
+    void *stopped_context;
+};
