@@ -58,11 +58,20 @@ uint32_t item_filled(const struct item *item);
 
 /* The store-wide sequence number; 0 until the item was inserted or put. */
 uint64_t item_sequence(const struct item *item);
+/* For the disk tier: of items read back from it, and of those that are put on disk only. Before anybody else sees the item. */
+void item_sequence_set(struct item *item, uint64_t sequence);
 
 /* Parts of memory that hold the bytes [from, from + len) counted from the first byte held; len within held_len. Returns the
- * number of parts, or -1 when `max` is too small. ITEM_VECTOR_MAX is enough for any item of up to 1 MiB. */
-#define ITEM_VECTOR_MAX 12
+ * number of parts, or -1 when `max` is too small. ITEM_VECTOR_MAX is enough for any item of up to 1 MiB; nearly always
+ * it is 1 to 12 (many parts come of many scattered pins); it leaves room for a head before it in IO_VECTOR_MAX. */
+#define ITEM_VECTOR_MAX 60
 int item_vector(const struct item *item, uint32_t from, uint32_t len, struct iovec *iov, int max);
+/* The same for as many of the bytes as fit in `max` parts (1 or more); *parts is how many. Returns the bytes they hold. */
+uint32_t item_vector_some(
+    const struct item *item, uint32_t from, uint32_t len, struct iovec *iov, int max, int *parts);
+/* Parts that hold the first `blocks` * 4 KiB of the item's memory, the room past held_len in its last 4 KiB included: for direct
+ * I/O in whole blocks. Results as item_vector's. */
+int item_vector_blocks(const struct item *item, uint32_t blocks, struct iovec *iov, int max);
 /* Copies out; the range must be filled. */
 void item_copy(const struct item *item, uint32_t from, uint32_t len, void *to);
 /* The first bytes in place: up to `len` bytes from the start as one contiguous piece (the first extent); heads up to 4 KiB are
