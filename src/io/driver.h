@@ -209,7 +209,7 @@ struct io {
         unsigned files, listeners; /* open */
     } table;
     struct io_pool *pools[IO_POOLS_MAX];
-    bool abandoned; /* a loop was left with stalled disk ops: nothing is joined or freed */
+    _Atomic bool abandoned; /* a loop was left with stalled disk ops: nothing is joined or freed */
 };
 
 /* The end of op->io.small, behind iov, count or pointer, pointer2, of a file op. */
