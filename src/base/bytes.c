@@ -35,7 +35,7 @@ struct bytes bytes_trim(struct bytes a)
 struct bytes bytes_from(struct bytes a, size_t from)
 {
     CHECK(from <= a.len);
-    return bytes_of(a.ptr + from, a.len - from);
+    return bytes_of(from > 0 ? a.ptr + from : a.ptr, a.len - from);
 }
 
 int bytes_compare(struct bytes a, struct bytes b)
@@ -66,7 +66,8 @@ struct bytes read_bytes(struct reader *r, size_t len)
         return bytes_of(r->at, 0);
     }
     struct bytes taken = bytes_of(r->at, len);
-    r->at += len;
+    if (len > 0)
+        r->at += len;
     return taken;
 }
 
@@ -105,8 +106,9 @@ void write_bytes(struct writer *w, struct bytes a)
         w->failed = true;
         return;
     }
-    if (a.len > 0)
-        memcpy(w->at, a.ptr, a.len);
+    if (a.len == 0)
+        return;
+    memcpy(w->at, a.ptr, a.len);
     w->at += a.len;
 }
 

@@ -56,7 +56,8 @@ struct reader {
 
 static inline struct reader reader_of(struct bytes a)
 {
-    return (struct reader){a.ptr, a.ptr + a.len, false};
+    /* Nothing is added to NULL, which C leaves undefined even for 0. */
+    return (struct reader){a.ptr, a.len > 0 ? a.ptr + a.len : a.ptr, false};
 }
 
 static inline size_t reader_left(const struct reader *r)
@@ -78,7 +79,8 @@ struct writer {
 
 static inline struct writer writer_of(void *buf, size_t capacity)
 {
-    return (struct writer){(uint8_t *)buf, (uint8_t *)buf, (uint8_t *)buf + capacity, false};
+    uint8_t *start = (uint8_t *)buf;
+    return (struct writer){start, start, capacity > 0 ? start + capacity : start, false};
 }
 
 static inline struct bytes writer_bytes(const struct writer *w)

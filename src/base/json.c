@@ -103,19 +103,19 @@ void json_close_array(struct json *json)
     close_level(json, ']');
 }
 
-void json_string(struct json *json, const char *key, struct bytes value)
+void json_put_string(struct json *json, const char *key, struct bytes value)
 {
     begin_value(json, key);
     json_write_string(json->w, value);
 }
 
-void json_number(struct json *json, const char *key, uint64_t value)
+void json_put_number(struct json *json, const char *key, uint64_t value)
 {
     begin_value(json, key);
     write_decimal(json->w, value);
 }
 
-void json_signed(struct json *json, const char *key, int64_t value)
+void json_put_signed(struct json *json, const char *key, int64_t value)
 {
     begin_value(json, key);
     if (value < 0)
@@ -123,7 +123,7 @@ void json_signed(struct json *json, const char *key, int64_t value)
     write_decimal(json->w, value < 0 ? -(uint64_t)value : (uint64_t)value);
 }
 
-void json_ms(struct json *json, const char *key, uint64_t duration_ns)
+void json_put_ms(struct json *json, const char *key, uint64_t duration_ns)
 {
     uint64_t us = duration_ns / 1000;
     uint8_t fraction[4] = {
@@ -133,13 +133,13 @@ void json_ms(struct json *json, const char *key, uint64_t duration_ns)
     write_bytes(json->w, bytes_of(fraction, sizeof fraction));
 }
 
-void json_bool(struct json *json, const char *key, bool value)
+void json_put_bool(struct json *json, const char *key, bool value)
 {
     begin_value(json, key);
     write_bytes(json->w, value ? BYTES("true") : BYTES("false"));
 }
 
-void json_null(struct json *json, const char *key)
+void json_put_null(struct json *json, const char *key)
 {
     begin_value(json, key);
     write_bytes(json->w, BYTES("null"));

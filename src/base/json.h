@@ -13,7 +13,8 @@
 /* The quoted, escaped string alone. */
 void json_write_string(struct writer *w, struct bytes text);
 
-/* Commas and nesting. `key` is NULL inside arrays and for the outermost value; keys are literals of ours. */
+/* Commas and nesting. The names keep clear of jansson's. `key` is NULL inside arrays and for the outermost
+ * value; keys are literals of ours. */
 struct json {
     struct writer *w;
     unsigned depth;
@@ -25,10 +26,10 @@ void json_open_object(struct json *json, const char *key);
 void json_close_object(struct json *json);
 void json_open_array(struct json *json, const char *key);
 void json_close_array(struct json *json);
-void json_string(struct json *json, const char *key, struct bytes value);
-void json_number(struct json *json, const char *key, uint64_t value);
-void json_signed(struct json *json, const char *key, int64_t value);
+void json_put_string(struct json *json, const char *key, struct bytes value);
+void json_put_number(struct json *json, const char *key, uint64_t value);
+void json_put_signed(struct json *json, const char *key, int64_t value);
 /* Milliseconds with three digits after the point, from nanoseconds. */
-void json_ms(struct json *json, const char *key, uint64_t duration_ns);
-void json_bool(struct json *json, const char *key, bool value);
-void json_null(struct json *json, const char *key);
+void json_put_ms(struct json *json, const char *key, uint64_t duration_ns);
+void json_put_bool(struct json *json, const char *key, bool value);
+void json_put_null(struct json *json, const char *key);
