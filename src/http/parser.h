@@ -48,9 +48,7 @@ enum http_framing { HTTP_BODY_NONE, HTTP_BODY_LENGTH, HTTP_BODY_CHUNKED };
 struct http_request {
     enum http_method method;
     struct bytes method_text;
-    struct bytes target; /* as received */
-    struct bytes path;   /* path and query, as received: of an absolute-form target the part from its path on;
-                          * "*" or an   authority for OPTIONS and CONNECT; never empty */
+    struct bytes target; /* as received: target_split() takes it apart */
     struct bytes host;   /* of an absolute-form target, else the Host field's; may be empty */
     unsigned minor;      /* HTTP/1.minor: 0 or 1 */
     struct http_fields fields;
@@ -61,30 +59,30 @@ struct http_request {
     size_t head_bytes;       /* up to and with the empty line */
 };
 
-/* What a request is refused for: name, status, what the client is told. */
+/* What a request is refused for: name, status, label of metrics, what the client is told. */
 #define HTTP_REFUSAL_TABLE(X)                                                                                \
-    X(LINE, 400, "malformed request line")                                                                   \
-    X(TARGET, 400, "malformed request target")                                                               \
-    X(TARGET_LONG, 414, "request target too long")                                                           \
-    X(VERSION, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here")                                            \
-    X(LINE_END, 400, "line end other than CRLF")                                                             \
-    X(FIELD, 400, "malformed field line")                                                                    \
-    X(FOLDING, 400, "folded field line")                                                                     \
-    X(HEAD_LARGE, 431, "request head too large")                                                             \
-    X(FIELD_COUNT, 431, "too many field lines")                                                              \
-    X(HOST, 400, "missing, repeated or malformed Host")                                                      \
-    X(LENGTH, 400, "repeated or malformed Content-Length")                                                   \
-    X(LENGTH_AND_CODING, 400, "Content-Length beside Transfer-Encoding")                                     \
-    X(CODING, 501, "unknown Transfer-Encoding")                                                              \
-    X(CODING_MALFORMED, 400, "malformed, repeated or misplaced Transfer-Encoding")                           \
-    X(EXPECT, 417, "unknown expectation")                                                                    \
-    X(BODY_LARGE, 413, "request body too large")                                                             \
-    X(CHUNK, 400, "malformed chunk")                                                                         \
-    X(TRAILER, 400, "malformed or too large trailer section")
+    X(LINE, 400, "line", "malformed request line")                                                           \
+    X(TARGET, 400, "target", "malformed request target")                                                     \
+    X(TARGET_LONG, 414, "target_long", "request target too long")                                            \
+    X(VERSION, 505, "version", "only HTTP/1.0 and HTTP/1.1 are spoken here")                                 \
+    X(LINE_END, 400, "line_end", "line end other than CRLF")                                                 \
+    X(FIELD, 400, "field", "malformed field line")                                                           \
+    X(FOLDING, 400, "folding", "folded field line")                                                          \
+    X(HEAD_LARGE, 431, "head_large", "request head too large")                                               \
+    X(FIELD_COUNT, 431, "field_count", "too many field lines")                                               \
+    X(HOST, 400, "host", "missing, repeated or malformed Host")                                              \
+    X(LENGTH, 400, "length", "repeated or malformed Content-Length")                                         \
+    X(LENGTH_AND_CODING, 400, "length_and_coding", "Content-Length beside Transfer-Encoding")                \
+    X(CODING, 501, "coding", "unknown Transfer-Encoding")                                                    \
+    X(CODING_MALFORMED, 400, "coding_malformed", "malformed, repeated or misplaced Transfer-Encoding")       \
+    X(EXPECT, 417, "expect", "unknown expectation")                                                          \
+    X(BODY_LARGE, 413, "body_large", "request body too large")                                               \
+    X(CHUNK, 400, "chunk", "malformed chunk")                                                                \
+    X(TRAILER, 400, "trailer", "malformed or too large trailer section")
 
 enum http_refusal {
     HTTP_ACCEPTED,
-#define X(name, status, text) HTTP_REFUSED_##name,
+#define X(name, status, label, text) HTTP_REFUSED_##name,
     HTTP_REFUSAL_TABLE(X)
 #undef X
         HTTP_REFUSALS
@@ -106,7 +104,7 @@ struct http_parser {
     enum http_refusal refusal;
     enum { HTTP_PARSE_START, HTTP_PARSE_FIELDS, HTTP_PARSE_DONE, HTTP_PARSE_REFUSED } state;
     size_t judged;  /* lines up to here are parsed */
-    size_t scanned; /* and up to here there is no line end */
+    size_t scanned; /* and up to here there is no further line end */
     unsigned minor;
     struct http_span method, target;
     unsigned count;

@@ -15,7 +15,3 @@ void http_write_field_u64(struct writer *w, struct bytes name, uint64_t value);
 /* {"error":"Not Found","message":"...","status":404} and a line feed. The message is escaped. */
 void http_write_error_body(struct writer *w, unsigned status, struct bytes message);
 #define HTTP_ERROR_CONTENT_TYPE "application/json"
-
-/* Appends `a` as the inside of a JSON string: quotes, backslashes and controls escaped, bytes that are no
- * UTF-8 as U+FFFD. */
-void http_write_json(struct writer *w, struct bytes a);

@@ -60,8 +60,8 @@ MUST_CHECK int http_server_adopt(
 /* Stops accepting, closes idle connections, ends the others after their running exchange. drained(ctx) is
  * called once, from the loop, when no connection is left. */
 void http_server_drain(struct http_server *server, void (*drained)(void *ctx), void *ctx);
-/* Ends all connections now: owners of running exchanges are told (gone or done) and finish them. drained is
- * still called. */
+/* After drain: ends all connections now: owners of running exchanges are told (gone or done) and finish them.
+ * drained is still called. */
 void http_server_stop(struct http_server *server);
 /* After drained. */
 void http_server_destroy(struct http_server *server);

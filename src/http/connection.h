@@ -1,0 +1,160 @@
+/*
+ * One client connection (HTTP/1.x): input buffer, parser, the one exchange that runs on it, output, one
+ * timer. Private to the front: server.c makes and drops connections, connection.c holds their life and
+ * deadlines, connection_input.c turns bytes into requests, exchange.c sends replies.
+ *
+ * States:   HEAD -> (BODY ->) RUNNING -> HEAD ...    and from each of them -> closing
+ *   HEAD     between requests, or with a part of a head in `in`
+ *   BODY     the head is complete, its body is being read
+ *   RUNNING  the exchange is owned by the handler (or by ourselves, to refuse the request)
+ *
+ * Invariants:
+ *  - The head of the running request stays at the front of `in`, which does not move while the exchange is
+ * owned. What a client sends meanwhile is kept, at most one receive of it (behind the head or in `ahead`),
+ * and not parsed before the reply is done.
+ *  - While a request runs and nothing was sent ahead, a receive is in flight: it notices a reset, and it is
+ * the next request's.
+ *  - A connection is given back when it is closing and nothing refers to it: no op, no posted message, no
+ * owned exchange, no frame of ours on the stack (`depth`). connection_leave() is where that is looked at.
+ *  - The timer is moved only to earlier times; when it fires early it is set again. So a request on a warm
+ * connection costs no timer operation.
+ */
+#pragma once
+
+#include "http/server.h"
+
+#define CONNECTION_IN_BYTES 4096
+#define CONNECTION_HEAD_BYTES 2048
+#define CONNECTION_ERROR_BYTES 256
+
+enum connection_state { CONNECTION_HEAD, CONNECTION_BODY, CONNECTION_RUNNING };
+
+enum deadline { DEADLINE_NONE, DEADLINE_HEADER, DEADLINE_IDLE, DEADLINE_BODY, DEADLINE_SEND };
+
+struct exchange {
+    struct http_request request;
+    uint64_t begin_ns;
+    uint64_t body_bytes; /* handed to the socket */
+    uint64_t left_bytes; /* of a known length; EXCHANGE_UNKNOWN_LENGTH otherwise */
+    bool owned, own;     /* own: refused by ourselves, the handler does not know it */
+    bool started, complete;
+    bool bodiless, chunked;
+    struct bytes head; /* staged; empty once it is sent */
+    uint8_t *head_heap;
+
+    /* The send that is pending, as parts: head, chunk line, its vector, what ends a chunk and the body. */
+    struct exchange_send *send;
+    struct bytes prefix, suffix;
+    unsigned part;      /* the part that is sent next */
+    size_t part_offset; /* from here on */
+    uint8_t chunk_line[20];
+};
+
+struct connection {
+    struct http_server *server;
+    struct list_node node;
+    struct io_handle socket;
+    struct io_address peer;
+    struct io_op recv_op, send_op, timer_op, close_op;
+    struct io_message message;
+    bool posted;
+    enum connection_state state;
+    unsigned depth;
+    bool eof, close_after, closing;
+    bool body_unread; /* and will not be: what follows the head is no request */
+    int death;        /* why it is closing before its time: below 0 */
+    struct exchange_send own_send;
+    struct iovec own_iov;
+
+    enum deadline deadline;
+    uint64_t deadline_ns, armed_ns;
+    uint64_t send_deadline_ns;               /* the end of the client's allowance */
+    uint64_t accepted_bytes, credited_bytes; /* by the socket; and acknowledged by the peer when last asked */
+
+    uint8_t *in; /* in_inline, or from the heap */
+    size_t in_len, in_capacity;
+    uint8_t *ahead; /* received while the request ran and had no room behind it */
+    size_t ahead_len;
+    struct http_body body;
+    uint64_t body_offset;
+
+    struct exchange exchange; /* last of what is cleared when a connection opens */
+
+    struct http_parser parser;
+    struct iovec vector[IO_VECTOR_MAX];
+    uint8_t in_inline[CONNECTION_IN_BYTES];
+    uint8_t head_inline[CONNECTION_HEAD_BYTES];
+    uint8_t error_body[CONNECTION_ERROR_BYTES];
+    _Alignas(16) uint8_t memory[]; /* handler.request_bytes */
+};
+
+struct http_server {
+    struct http_server_config config;
+    struct http_server_stats stats;
+    struct list_node connections; /* in use */
+    struct list_node spare;       /* for later ones; bounded by what was ever open */
+    unsigned open;
+    bool paused, draining, ended, drained;
+    struct io_op accept_op, pause_op;
+    struct io_address peer;
+    struct io_message drained_message;
+    void (*on_drained)(void *ctx);
+    void *drained_ctx;
+    uint64_t date_s;
+    uint8_t date[29];
+};
+
+static inline struct connection *connection_of(const struct exchange *exchange)
+{
+    return CONTAINER_OF(exchange, struct connection, exchange);
+}
+
+/* ---- connection.c ---- */
+
+/* Starts to serve the socket; `refuse`: only to say that there are too many. */
+void connection_open(
+    struct connection *conn, struct io_handle socket, const struct io_address *peer, bool refuse);
+/* Every callback of ours runs between these; leave gives the connection back if it has ended. */
+void connection_enter(struct connection *conn);
+void connection_leave(struct connection *conn);
+/* After the last reply: so that it is not lost to a reset. */
+void connection_linger(struct connection *conn);
+/* Now, for a reason below 0. Tells nobody. */
+void connection_die(struct connection *conn, int reason);
+/* The same, and tells the owner of a running exchange. */
+void connection_abandon(struct connection *conn, int reason);
+/* Runs connection_resume() from the loop. */
+void connection_post(struct connection *conn);
+void connection_deadline(struct connection *conn, enum deadline deadline, uint64_t after_ns);
+
+/* ---- connection_input.c ---- */
+
+void connection_received(struct io_op *op);
+/* Goes as far as the input allows: parses, reads bodies, starts requests, receives more. */
+void connection_advance(struct connection *conn);
+/* The exchange is over: drops its request from the input. */
+void connection_next(struct connection *conn);
+/* Answers by ourselves and closes. The message is static. `lines`: further field lines. */
+void connection_refuse(struct connection *conn, unsigned status, const char *message, struct bytes lines);
+void connection_input_free(struct connection *conn);
+
+/* ---- exchange.c ---- */
+
+void exchange_begin(struct exchange *exchange);
+void exchange_sent(struct io_op *op);
+/* Ends the pending send with a result; its owner may finish the exchange. */
+void exchange_complete_send(struct exchange *exchange, int result);
+
+/* ---- exchange_head.c ---- */
+
+/* Stages the head; -ENOMEM. */
+MUST_CHECK int exchange_write_head(struct exchange *exchange, const struct exchange_head *head);
+
+/* ---- server.c ---- */
+
+/* 29 bytes of the Date field. */
+struct bytes server_date(struct http_server *server);
+/* A connection is no more. */
+void server_closed(struct http_server *server, struct connection *conn);
+/* Tells the end of a drain when it has come. */
+void server_settle(struct http_server *server);
