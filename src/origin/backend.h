@@ -42,6 +42,7 @@ struct origin_client {
     struct origin_fetch *unborn;  /* no memory for a job: done comes in the next turn; linked by ->implementation */
     struct alarm kick;            /* "now": runs what is ready */
     struct curl_loop *curl;       /* made for the first s3 fetch */
+    bool curl_stopping, curl_stopped;
     struct list_node lanes;       /* s3: of each origin in use here */
     struct random random;
     bool stopping, stopped;
@@ -49,7 +50,7 @@ struct origin_client {
     void *stop_context;
 };
 
-enum job_wake { JOB_START = 1, JOB_RESUME = 2, JOB_CANCEL = 4 };
+enum job_wake { JOB_START = 1, JOB_RESUME = 2, JOB_CANCEL = 4, JOB_PLACE = 8 /* s3: in the lane */ };
 
 struct job {
     struct list_node node, ready;

@@ -10,9 +10,12 @@ void retry_attempt(struct retry *retry, uint64_t now_ns)
         retry->trouble_ns = now_ns;
 }
 
-void retry_progress(struct retry *retry)
+void retry_progress(struct retry *retry, uint64_t bytes, uint64_t now_ns)
 {
-    retry->attempts = 0;
+    if (bytes > 0)
+        retry->trouble_ns = now_ns;
+    if (bytes >= RETRY_PROGRESS_BYTES)
+        retry->attempts = 0;
 }
 
 /* Doubles without overflow. */

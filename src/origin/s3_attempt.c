@@ -1,0 +1,331 @@
+#include "origin/s3_attempt.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#define RECEIVE_BUFFER_BYTES (256L * 1024)
+#define ERROR_BODY_DRAIN_MAX (256 * 1024)
+
+/* ---- what libcurl hands over (inside of curl: no call of curl from here) ---- */
+
+static uint64_t now_ns(const struct s3_attempt *attempt)
+{
+    return io_now_ns(attempt->loop);
+}
+
+static size_t reject(struct s3_attempt *attempt, int verdict)
+{
+    attempt->verdict = verdict;
+    return 0; /* ends the transfer with CURLE_WRITE_ERROR */
+}
+
+static void count_status(struct origin_stats *stats, unsigned status)
+{
+    struct counter *counters[] = {&stats->status_2xx, &stats->status_3xx, &stats->status_4xx, &stats->status_5xx};
+    CHECK(status >= 200 && status <= 599);
+    counter_add(counters[status / 100 - 2], 1);
+}
+
+static int on_head_complete(struct s3_attempt *attempt)
+{
+    unsigned status = attempt->response.status;
+    count_status(&attempt->origin->stats, status);
+    if (status >= 300 && status != 304)
+        return 0;
+    struct origin_head head;
+    int error = response_judge(&attempt->response, &attempt->request, &head);
+    if (error != 0)
+        return error;
+    bool bodiless = attempt->request.head_only || status == 304;
+    attempt->length = bodiless ? 0 : head.content_length;
+    attempt->object = true;
+    return attempt->head(attempt, &head);
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *context)
+{
+    struct s3_attempt *attempt = context;
+    size_t len = size * count;
+    if (attempt->first_byte_ns == 0) {
+        attempt->first_byte_ns = now_ns(attempt);
+        histogram_add(&attempt->origin->stats.first_byte, attempt->first_byte_ns - attempt->begun_ns);
+        alarm_set(&attempt->alarm, attempt->first_byte_ns + attempt->origin->stall_timeout_ns);
+    }
+    attempt->last_byte_ns = now_ns(attempt);
+    int result = response_line(&attempt->response, bytes_of(line, len));
+    if (result > 0)
+        result = on_head_complete(attempt);
+    return result < 0 ? reject(attempt, result) : len;
+}
+
+static size_t keep_error_body(struct s3_attempt *attempt, struct bytes bytes)
+{
+    size_t room = sizeof attempt->error_body - attempt->error_len;
+    size_t kept = bytes.len < room ? bytes.len : room;
+    memcpy(attempt->error_body + attempt->error_len, bytes.ptr, kept);
+    attempt->error_len += kept;
+    attempt->dropped += bytes.len - kept;
+    return attempt->dropped > ERROR_BODY_DRAIN_MAX ? 0 : bytes.len;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *context)
+{
+    struct s3_attempt *attempt = context;
+    size_t len = size * count;
+    attempt->last_byte_ns = now_ns(attempt);
+    if (!attempt->response.complete)
+        return reject(attempt, E_PROTOCOL);
+    if (!attempt->object)
+        return keep_error_body(attempt, bytes_of(data, len));
+    CHECK(attempt->skip <= len);
+    struct bytes rest = bytes_from(bytes_of(data, len), attempt->skip);
+    if (attempt->length != UINT64_MAX && rest.len > attempt->length - attempt->got)
+        return reject(attempt, E_PROTOCOL);
+    size_t taken = rest.len == 0 ? 0 : attempt->body(attempt, rest);
+    CHECK(taken <= rest.len);
+    attempt->got += taken;
+    counter_add(&attempt->origin->stats.bytes_received, taken);
+    if (taken < rest.len) {
+        attempt->skip += taken;
+        attempt->paused = true;
+        alarm_clear(&attempt->alarm);
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    attempt->skip = 0;
+    return len;
+}
+
+/* Connected; the request goes out now. */
+static int on_connected(void *context, char *remote_ip, char *local_ip, int remote_port, int local_port)
+{
+    struct s3_attempt *attempt = context;
+    (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
+    attempt->sent_ns = now_ns(attempt);
+    alarm_set(&attempt->alarm, attempt->sent_ns + attempt->origin->first_byte_timeout_ns);
+    return CURL_PREREQFUNC_OK;
+}
+
+/* ---- the end ---- */
+
+static void release(struct s3_attempt *attempt)
+{
+    curl_loop_remove(attempt->curl, attempt->easy);
+    long opened = 0;
+    if (curl_easy_getinfo(attempt->easy, CURLINFO_NUM_CONNECTS, &opened) == CURLE_OK && opened > 0)
+        counter_add(&attempt->origin->stats.connections_opened, (uint64_t)opened);
+    curl_easy_cleanup(attempt->easy);
+    attempt->easy = NULL;
+    s3_request_free(&attempt->built);
+    alarm_clear(&attempt->alarm);
+}
+
+/* What libcurl's result means, where the answer itself does not say. */
+static int translate(struct s3_attempt *attempt, CURLcode code)
+{
+    attempt->may_retry = true;
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+        return E_UNREACHABLE;
+    case CURLE_OPERATION_TIMEDOUT:
+        return E_TIMEOUT;
+    case CURLE_SSL_CONNECT_ERROR:
+        return E_TLS;
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_PARTIAL_FILE:
+        return E_TRUNCATED;
+    default:
+        break;
+    }
+    attempt->may_retry = false;
+    switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_CRL_BADFILE:
+        return E_TLS;
+    case CURLE_OUT_OF_MEMORY:
+        return E_EXHAUSTED;
+    default:
+        return E_PROTOCOL;
+    }
+}
+
+/* 0: the head said how it is, and all that it promised has come. */
+static int outcome(struct s3_attempt *attempt, CURLcode code)
+{
+    bool complete = attempt->response.complete;
+    attempt->may_retry = false;
+    if (attempt->verdict != 0) {
+        attempt->may_retry = attempt->verdict == E_TIMEOUT;
+        return attempt->verdict;
+    }
+    if (complete && !attempt->object)
+        return 0;
+    if (complete && attempt->length != UINT64_MAX && attempt->got == attempt->length)
+        return 0; /* also where the connection broke after the last byte */
+    if (code != CURLE_OK)
+        return translate(attempt, code);
+    if (!complete)
+        return E_PROTOCOL;
+    if (attempt->length == UINT64_MAX)
+        return 0;
+    attempt->may_retry = true;
+    return E_TRUNCATED;
+}
+
+static void end(struct s3_attempt *attempt, CURLcode code)
+{
+    int error = outcome(attempt, code);
+    release(attempt);
+    attempt->over(attempt, error);
+}
+
+static void on_finished(CURL *easy, CURLcode code)
+{
+    struct s3_attempt *attempt = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&attempt);
+    CHECK(attempt != NULL && attempt->easy == easy);
+    end(attempt, code);
+}
+
+struct curl_loop *s3_attempt_curl(struct io_loop *loop)
+{
+    return curl_loop_create(loop, on_finished);
+}
+
+/* ---- deadlines ---- */
+
+static uint64_t deadline_ns(const struct s3_attempt *attempt)
+{
+    const struct origin *origin = attempt->origin;
+    if (attempt->first_byte_ns != 0)
+        return attempt->last_byte_ns + origin->stall_timeout_ns;
+    if (attempt->sent_ns != 0)
+        return attempt->sent_ns + origin->first_byte_timeout_ns;
+    return attempt->begun_ns + origin->connect_timeout_ns + origin->first_byte_timeout_ns;
+}
+
+static void on_alarm(struct alarm *alarm)
+{
+    struct s3_attempt *attempt = CONTAINER_OF(alarm, struct s3_attempt, alarm);
+    if (attempt->easy == NULL) {
+        attempt->idle(attempt);
+        return;
+    }
+    CHECK(!attempt->paused);
+    uint64_t deadline = deadline_ns(attempt);
+    if (deadline > now_ns(attempt)) {
+        alarm_set(alarm, deadline);
+        return;
+    }
+    attempt->verdict = E_TIMEOUT;
+    end(attempt, CURLE_OPERATION_TIMEDOUT);
+}
+
+static void on_alarm_idle(struct alarm *alarm)
+{
+    struct s3_attempt *attempt = CONTAINER_OF(alarm, struct s3_attempt, alarm);
+    if (attempt->easy == NULL)
+        attempt->idle(attempt);
+}
+
+/* ---- the beginning ---- */
+
+static void set_options(struct s3_attempt *attempt, CURL *easy)
+{
+    const struct origin *origin = attempt->origin;
+    bool head_only = attempt->request.head_only;
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, attempt);
+    curl_easy_setopt(easy, CURLOPT_URL, attempt->built.url);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, attempt->built.lines);
+    curl_easy_setopt(easy, CURLOPT_NOBODY, head_only ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(origin->connect_timeout_ns / NS_PER_MS));
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, head_only ? 16L * 1024 : RECEIVE_BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, attempt);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, attempt);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, attempt);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, attempt->tls_text);
+    if (origin->ca_file != NULL) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, origin->ca_file);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
+}
+
+static void forget_answer(struct s3_attempt *attempt)
+{
+    response_reset(&attempt->response);
+    attempt->object = attempt->may_retry = attempt->paused = false;
+    attempt->got = attempt->first_byte_ns = attempt->sent_ns = attempt->last_byte_ns = attempt->dropped = 0;
+    attempt->length = UINT64_MAX;
+    attempt->error_len = attempt->skip = 0;
+    attempt->tls_text[0] = '\0';
+    attempt->verdict = 0;
+    attempt->begun_ns = now_ns(attempt);
+}
+
+void s3_attempt_init(struct s3_attempt *attempt, struct io_loop *loop)
+{
+    attempt->loop = loop;
+    alarm_init(&attempt->alarm, loop, on_alarm, on_alarm_idle);
+}
+
+int s3_attempt_start(struct s3_attempt *attempt)
+{
+    CHECK(attempt->easy == NULL);
+    forget_answer(attempt);
+    int64_t wall_s = (int64_t)(io_wall_ns(attempt->loop) / NS_PER_S);
+    int error = s3_request_build(attempt->origin, &attempt->request, wall_s, &attempt->built);
+    if (error != 0)
+        return error == -ENOMEM ? E_EXHAUSTED : error;
+    attempt->easy = curl_loop_easy(attempt->curl);
+    if (attempt->easy == NULL) {
+        s3_request_free(&attempt->built);
+        return E_EXHAUSTED;
+    }
+    set_options(attempt, attempt->easy);
+    error = curl_loop_add(attempt->curl, attempt->easy);
+    if (error != 0) {
+        curl_easy_cleanup(attempt->easy);
+        attempt->easy = NULL;
+        s3_request_free(&attempt->built);
+        return error;
+    }
+    counter_add(&attempt->origin->stats.requests, 1);
+    if (attempt->request.head_only)
+        counter_add(&attempt->origin->stats.head_requests, 1);
+    alarm_set(&attempt->alarm, deadline_ns(attempt));
+    return 0;
+}
+
+void s3_attempt_resume(struct s3_attempt *attempt)
+{
+    if (attempt->easy == NULL || !attempt->paused)
+        return;
+    attempt->paused = false;
+    attempt->last_byte_ns = now_ns(attempt);
+    alarm_set(&attempt->alarm, deadline_ns(attempt));
+    CURLcode code = curl_loop_unpause(attempt->curl, attempt->easy); /* calls body */
+    if (code != CURLE_OK)
+        end(attempt, code);
+}
+
+void s3_attempt_stop(struct s3_attempt *attempt)
+{
+    if (attempt->easy != NULL)
+        release(attempt);
+}
+
+bool s3_attempt_busy(const struct s3_attempt *attempt)
+{
+    return attempt->easy != NULL || alarm_busy(&attempt->alarm);
+}
