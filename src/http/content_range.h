@@ -1,5 +1,4 @@
-/* The Content-Range field (RFC 9110 14.4): `bytes 0-9/100`, `bytes 0-9/` and a star, or a star and `/100`.
- * Pure. */
+/* The Content-Range field, RFC 9110 14.4: a range or a star, a slash, the whole length or a star. Pure. */
 #pragma once
 
 #include "base/bytes.h"

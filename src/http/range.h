@@ -1,13 +1,11 @@
 /*
  * The Range field (RFC 9110 14.1.1, 14.1.2, 14.2): parsed without knowing the length, resolved with it.
  *
- * - Only the unit `bytes` (any case). Another unit or a malformed set is ignored: RANGE_NONE, the answer is
- * 200.
+ * - Only the unit `bytes` (any case). Another unit or a malformed set is ignored: RANGE_NONE, answered 200.
  * - Numbers beyond 64 bits clamp: they are larger than any object.
  * - Absurd sets are refused: more than RANGE_MAX ranges, or a byte asked for more than twice (14.2 names
- * overlapping and many small ranges as attacks). RANGE_REFUSED is answered 416, which 15.5.17 defines for
- * just that
- *   ("an excessive request of small or overlapping ranges"), with an unsatisfied-range Content-Range.
+ *   overlapping and many small ranges as attacks). RANGE_REFUSED is answered 416, which 15.5.17 defines for
+ *   just that ("an excessive request of small or overlapping ranges"), with an unsatisfied Content-Range.
  * - The order asked for is kept and nothing is merged: who asked for two overlapping ranges gets two parts.
  * - On an object of 0 bytes nothing is satisfiable, `-n` neither: a 206 couldn't say what it holds. Pure.
  */

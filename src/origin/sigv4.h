@@ -1,8 +1,7 @@
 /*
  * AWS Signature Version 4 as three pure functions: canonical request, string to sign, signature. Source:
  * "Authenticating Requests: Using the Authorization Header (AWS Signature Version 4)", Amazon S3 API
- * reference; the general form
- * ("Create a signed AWS API request") differs in path rules, which are the two flags.
+ * reference; the general form ("Create a signed AWS API request") differs in its path rules, the two flags.
  *
  * The caller sends exactly what it signed: fields, path (sigv4_encode_path) and query. Buffers are the
  * caller's; overflow is the writer's sticky `failed`. Only libcrypto's one-shot SHA-256 and HMAC are used:

@@ -2,9 +2,8 @@
  * Which bucket a path belongs to: the longest path_prefix that ends at a segment boundary.
  *
  * Compared on the path decoded once. What follows the prefix and one `/` is the key, byte for byte: prefix
- * `/b` and path
- * `/b//lead` give `/lead`; `/b` and `/b/` give the empty key (404 at the caller's). A prefix's trailing `/`s
- * mean nothing; `/` alone matches every path. `/prod` does not match `/production/x`.
+ * `/b` and path `/b//lead` give `/lead`; `/b` and `/b/` give the empty key (404 at the caller's). A prefix's
+ * trailing `/`s mean nothing; `/` alone matches every path. `/prod` does not match `/production/x`.
  *
  * The table is sorted with `/` before all other bytes, so that a prefix stands directly before everything
  * below it, and each entry knows its parent: one binary search and a walk up find the longest match, however

@@ -1,6 +1,5 @@
 /*
- * What a query means on an S3 bucket (Amazon S3 API reference, GetObject and the sub-resources of the other
- * calls).
+ * What a query means on an S3 bucket (Amazon S3 API reference: GetObject, and others' sub-resources).
  *
  * Only `versionId` means something, and is part of the key. `x-id` and `X-Amz-*` (any case) are dropped: SDKs
  * and presigned links add them. Sub-resources, `partNumber` and `response-*` ask for something else than the
