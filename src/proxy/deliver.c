@@ -220,8 +220,9 @@ static enum next next_bytes(struct request *request, struct stretch *stretch)
                 return NEXT_WAIT;
             }
         }
-        if (request->ending || !request_fetch_bytes(request))
-            return request->step == STEP_DELIVER && !request->ending ? NEXT_WAIT : NEXT_ENDED;
+        enum fetch_bytes coming = request_fetch_bytes(request);
+        if (coming != BYTES_COMING)
+            return coming == BYTES_LATER ? NEXT_WAIT : NEXT_ENDED;
     }
 }
 

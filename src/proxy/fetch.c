@@ -188,6 +188,7 @@ static void ask_for_range(const struct request *request, struct flight_spec *spe
 void request_fetch(struct request *request)
 {
     request->step = STEP_FETCH;
+    request->asked = true;
     if (!waiter_ready(request))
         return;
     struct flight_spec spec = basic_spec(request);
@@ -228,27 +229,27 @@ static uint64_t missing_until(const struct request *request, uint64_t end)
 }
 
 /* Only one whole fetch can help: a reply that has not begun starts again with it. */
-static bool fetch_whole(struct request *request)
+static enum fetch_bytes fetch_whole(struct request *request)
 {
     if (request->begun) {
         request_cut(request);
-        return false;
+        return BYTES_ENDED;
     }
     request->whole_only = true;
     cache_forget(request->worker->proxy->cache, identity_head_key(request->identity));
     drop_head(request);
     request_restart(request);
-    return false;
+    return BYTES_ENDED;
 }
 
-bool request_fetch_bytes(struct request *request)
+enum fetch_bytes request_fetch_bytes(struct request *request)
 {
     const struct part *part = &request->parts[request->part_at];
     const struct head *head = &request->head;
     if (!head->strong)
         return fetch_whole(request);
     if (!waiter_ready(request))
-        return false;
+        return BYTES_LATER;
     struct flight_spec spec = basic_spec(request);
     spec.go_on = spec.ranged = true;
     spec.stored = head;
@@ -259,7 +260,7 @@ bool request_fetch_bytes(struct request *request)
     request_watch(request);
     if (!flight_enter(request->worker, &spec, &request->waiter))
         request->collapsed = true;
-    return true;
+    return BYTES_COMING;
 }
 
 /* ---- failures ---- */

@@ -195,7 +195,6 @@ static bool publish_head(struct flight *flight, struct head *head)
     }
     put_head(flight, item);
     item_unref(&item);
-    flight->head_published = true;
     return true;
 }
 
@@ -223,6 +222,7 @@ static int take_representation(struct flight *flight, const struct origin_head *
     flight_lock(flight);
     flight->head = flight->spec.go_on ? flight->stored : head;
     flight->head_known = true;
+    flight->head_published = flight->storing && !flight->inline_body && !flight->put_head_at_end;
     flight->pass = !flight->storing;
     if (flight->pass)
         flight_unlist(flight);

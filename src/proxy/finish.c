@@ -29,11 +29,11 @@ void request_restart(struct request *request)
 
 static enum cache_result result_of(const struct request *request)
 {
-    if (!request->bucket || (!request->head_known && !request->pass))
+    if (!request->bucket || (!request->head_known && !request->asked))
         return RESULT_NONE;
     if (request->pass)
         return RESULT_BYPASS;
-    if (request->head_missed)
+    if (request->head_missed || !request->head_known)
         return RESULT_MISS;
     if (request->bytes_origin)
         return request->bytes_memory || request->bytes_disk ? RESULT_PARTIAL : RESULT_MISS;
@@ -86,7 +86,7 @@ static void write_client(struct json *json, const struct request *request)
 {
     char text[IO_ADDRESS_TEXT];
     io_address_format(exchange_peer(request->exchange), text);
-    json_string(json, "client", bytes_of_string(text));
+    json_put_string(json, "client", bytes_of_string(text));
 }
 
 static void write_time(struct json *json, const struct request *request)
@@ -99,7 +99,7 @@ static void write_time(struct json *json, const struct request *request)
     size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
     struct writer w = writer_of(text + len, sizeof text - len);
     write_format(&w, ".%03uZ", (unsigned)(wall_ns / NS_PER_MS % 1000));
-    json_string(json, "time", bytes_of(text, len + writer_bytes(&w).len));
+    json_put_string(json, "time", bytes_of(text, len + writer_bytes(&w).len));
 }
 
 static void log_line(struct request *request, enum cache_result result, uint64_t duration_ns)
@@ -112,24 +112,24 @@ static void log_line(struct request *request, enum cache_result result, uint64_t
     struct json json = json_of(&w);
     json_open_object(&json, NULL);
     write_time(&json, request);
-    json_string(&json, "id", bytes_of(request->id, REQUEST_ID_LEN));
+    json_put_string(&json, "id", bytes_of(request->id, REQUEST_ID_LEN));
     write_client(&json, request);
-    json_string(&json, "method", request->http->method_text);
-    json_string(&json, "bucket",
+    json_put_string(&json, "method", request->http->method_text);
+    json_put_string(&json, "bucket",
         request->bucket ? bytes_of_string(request->bucket->settings->name) : (struct bytes){0});
-    json_string(&json, "key", request->key);
+    json_put_string(&json, "key", request->key);
     struct bytes range = http_fields_value(&request->http->fields, BYTES("range"));
     range.len = range.len < 256 ? range.len : 256;
-    json_string(&json, "range", range);
-    json_number(&json, "status", request->status);
-    json_number(&json, "bytes", exchange_body_bytes(request->exchange));
-    json_string(&json, "cache", bytes_of_string(cache_result_name[result]));
-    json_string(&json, "tier", bytes_of_string(tier_of(request)));
-    json_ms(&json, "duration_ms", duration_ns);
-    json_ms(&json, "ttfb_ms",
+    json_put_string(&json, "range", range);
+    json_put_number(&json, "status", request->status);
+    json_put_number(&json, "bytes", exchange_body_bytes(request->exchange));
+    json_put_string(&json, "cache", bytes_of_string(cache_result_name[result]));
+    json_put_string(&json, "tier", bytes_of_string(tier_of(request)));
+    json_put_ms(&json, "duration_ms", duration_ns);
+    json_put_ms(&json, "ttfb_ms",
         request->first_byte_ns > request->started_ns ? request->first_byte_ns - request->started_ns : 0);
-    json_ms(&json, "origin_ms", request->origin_ns);
-    json_bool(&json, "complete", !request->gone && !exchange_is_dead(request->exchange));
+    json_put_ms(&json, "origin_ms", request->origin_ns);
+    json_put_bool(&json, "complete", !request->gone && !exchange_is_dead(request->exchange));
     json_close_object(&json);
     write_bytes(&w, BYTES("\n"));
     if (!w.failed)

@@ -106,7 +106,8 @@ void flight_unlist(struct flight *flight)
 static void waiter_deliver(struct io_message *message)
 {
     struct flight_waiter *waiter = CONTAINER_OF(message, struct flight_waiter, message);
-    waiter->posted = false;
+    /* Cleared before looking: who made progress later posts again, who made it earlier is seen. */
+    atomic_store(&waiter->posted, false);
     waiter->wake(waiter);
 }
 
@@ -117,8 +118,8 @@ void flight_wake_all(struct flight *flight)
         if (!waiter->waiting)
             continue;
         waiter->waiting = false;
-        waiter->posted = true;
-        io_post(waiter->loop, &waiter->message);
+        if (!atomic_exchange(&waiter->posted, true))
+            io_post(waiter->loop, &waiter->message);
     }
 }
 
@@ -264,14 +265,16 @@ static struct flight *flight_make(
 /* A flight that goes on with a body ends where another's claim begins. Lock held. */
 static uint64_t end_before_others(const struct flight_stripe *stripe, const struct flight_spec *spec)
 {
-    uint64_t last = spec->last;
+    uint64_t last = spec->last, chunk = spec->stored->chunk_bytes;
     for (struct list_node *n = stripe->flights.next; n != &stripe->flights; n = n->next) {
         const struct flight *other = CONTAINER_OF(n, struct flight, node);
         const uint8_t *id = body_id_of(other);
-        if (bytes_equal(other->identity, spec->identity) && id &&
-            memcmp(id, spec->stored->body_id, BODY_ID_LEN) == 0 && other->at > spec->first &&
-            other->at <= last)
-            last = other->at - 1;
+        if (!bytes_equal(other->identity, spec->identity) || !id ||
+            memcmp(id, spec->stored->body_id, BODY_ID_LEN) != 0)
+            continue;
+        uint64_t border = other->at / chunk * chunk;
+        if (border > spec->first && border <= last)
+            last = border - 1;
     }
     return last;
 }

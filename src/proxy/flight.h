@@ -25,6 +25,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/arena.h"
 #include "base/list.h"
@@ -50,9 +51,9 @@ struct flight_waiter {
     struct flight *flight;
     struct list_node node;
     struct io_message message;
-    uint64_t position; /* the byte it needs next */
-    bool waiting;      /* wants a wake at the next progress */
-    bool posted;       /* a message is under way */
+    uint64_t position;   /* the byte it needs next */
+    bool waiting;        /* wants a wake at the next progress */
+    _Atomic bool posted; /* a message is under way */
 };
 
 struct flight_spec {
@@ -78,7 +79,7 @@ bool flight_claims(
 void flight_leave(struct flight_waiter *waiter);
 static inline bool flight_waiter_idle(const struct flight_waiter *waiter)
 {
-    return !waiter->posted;
+    return !atomic_load(&waiter->posted);
 }
 
 enum flight_sight {

@@ -60,7 +60,7 @@ struct request {
     bool whole_only;  /* no strong validator: one whole fetch */
     bool validated;   /* the origin was asked on behalf of this request */
     bool head_missed; /* the head came from the origin */
-    bool not_modified, collapsed, storing;
+    bool not_modified, collapsed, storing, asked;
     unsigned restarts, origin_status;
     struct head head;
     bool head_known;
@@ -109,7 +109,8 @@ void request_answer(struct request *request);
 void request_fetch(struct request *request);
 /* fetch.c: asks for the bytes from `at` on; the waiter is in a flight afterwards. False: ended or restarted.
  */
-bool request_fetch_bytes(struct request *request);
+enum fetch_bytes { BYTES_COMING, BYTES_LATER, BYTES_ENDED };
+enum fetch_bytes request_fetch_bytes(struct request *request);
 /* fetch.c: the flight failed, or its bytes can't be had. */
 void request_flight_failed(struct request *request);
 /* fetch.c: starts the deadline to the first byte, once. */
