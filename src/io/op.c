@@ -157,7 +157,6 @@ void io_cancel(struct io_loop *loop, struct io_op *op)
     if (op->io.state == IO_IDLE || op->io.state == IO_READY || kind_of_disk(op->io.kind))
         return;
     CHECK(op->io.loop == loop);
-    op->io.flags |= IO_FLAG_CANCEL;
     switch (op->io.state) {
     case IO_TIMED:
         timer_cancel(loop, op);
@@ -166,7 +165,7 @@ void io_cancel(struct io_loop *loop, struct io_op *op)
         io_complete(op, -ECANCELED);
         break;
     case IO_BATCHED:
-    case IO_POOLED:
+    case IO_POOLED: /* its flags are the thread's */
         if (pool_retract(loop, op))
             io_complete(op, -ECANCELED);
         break;
@@ -175,6 +174,7 @@ void io_cancel(struct io_loop *loop, struct io_op *op)
             linger_stop(loop, io_op_socket(op), -ECANCELED);
         break;
     case IO_DRIVEN:
+        op->io.flags |= IO_FLAG_CANCEL;
         loop->driver->cancel(loop, op);
         break;
     default:
