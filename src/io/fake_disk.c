@@ -1,0 +1,403 @@
+/*
+ * The fake disk: named files, each with what a read sees (`now`), what has surely reached the medium (`safe`)
+ * and the writes between the two, in the order in which they completed.
+ *
+ * Each operation happens at one random moment; so operations in flight are reordered, and a write that is in
+ * flight when the power goes may have happened in any of its sectors. At a cut each sector independently
+ * loses the newest few of its writes: that is what a volatile cache may leave, whatever order it writes back
+ * in; an old state never overwrites a newer one of the same sector. Waiting writes are bounded: past
+ * WAITING_MAX the oldest reach the medium by themselves.
+ *
+ * fake_fault.c has the control functions and the faults.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "io/fake_disk.h"
+
+#define WAITING_MAX (UINT64_C(64) << 20)
+#define DIRECT_BYTES 4096
+
+/* ---- files ---- */
+
+struct fake_file *fake_file_find(struct fake_disk *disk, const char *path)
+{
+    for (struct list_node *node = disk->files.next; node != &disk->files; node = node->next) {
+        struct fake_file *file = CONTAINER_OF(node, struct fake_file, node);
+        if (strcmp(file->path, path) == 0)
+            return file;
+    }
+    return NULL;
+}
+
+static struct fake_file *file_create(struct fake_disk *disk, const char *path, bool directory)
+{
+    struct fake_file *file = calloc(1, sizeof *file);
+    CHECK(file != NULL);
+    file->path = strdup(path);
+    CHECK(file->path != NULL);
+    file->inode = ++disk->inodes;
+    file->directory = directory;
+    list_init(&file->writes);
+    list_push_back(&disk->files, &file->node);
+    return file;
+}
+
+static void write_drop(struct fake_disk *disk, struct fake_write *write)
+{
+    disk->waiting_bytes -= write->len;
+    list_remove(&write->node);
+    free(write);
+}
+
+static void file_destroy(struct fake_disk *disk, struct fake_file *file)
+{
+    while (!list_empty(&file->writes))
+        write_drop(disk, CONTAINER_OF(file->writes.next, struct fake_write, node));
+    list_remove(&file->node);
+    free(file->now);
+    free(file->safe);
+    free(file->path);
+    free(file);
+}
+
+struct fake_disk *fake_disk_create(void)
+{
+    struct fake_disk *disk = calloc(1, sizeof *disk);
+    CHECK(disk != NULL);
+    disk->capacity_bytes = UINT64_MAX;
+    list_init(&disk->files);
+    return disk;
+}
+
+void fake_disk_destroy(struct fake_disk *disk)
+{
+    while (!list_empty(&disk->files))
+        file_destroy(disk, CONTAINER_OF(disk->files.next, struct fake_file, node));
+    free(disk);
+}
+
+static uint8_t *grown(uint8_t *old, uint64_t old_bytes, uint64_t bytes)
+{
+    uint8_t *larger = calloc(1, bytes);
+    CHECK(larger != NULL);
+    if (old != NULL)
+        memcpy(larger, old, old_bytes);
+    free(old);
+    return larger;
+}
+
+/* Past the old end are zeroes, always: shrinking clears. */
+static int64_t resize(struct fake_disk *disk, struct fake_file *file, uint64_t size)
+{
+    if (size > file->size && size - file->size > disk->capacity_bytes - disk->used_bytes)
+        return -ENOSPC;
+    if (size > file->capacity) {
+        uint64_t capacity = size < file->capacity * 2 ? file->capacity * 2 : size;
+        file->now = grown(file->now, file->capacity, capacity);
+        file->safe = grown(file->safe, file->capacity, capacity);
+        file->capacity = capacity;
+    }
+    if (size < file->size) {
+        memset(file->now + size, 0, file->size - size);
+        memset(file->safe + size, 0, file->size - size);
+        for (struct list_node *node = file->writes.next; node != &file->writes; node = node->next) {
+            struct fake_write *write = CONTAINER_OF(node, struct fake_write, node);
+            uint64_t len = write->offset >= size ? 0 : size - write->offset;
+            if (write->len > len) {
+                disk->waiting_bytes -= write->len - len;
+                write->len = (size_t)len;
+            }
+        }
+    }
+    disk->used_bytes += size - file->size;
+    file->size = size;
+    return 0;
+}
+
+/* ---- writes and the medium ---- */
+
+static void make_safe(struct fake_file *file, const struct fake_write *write)
+{
+    if (write->zero)
+        memset(file->safe + write->offset, 0, write->len);
+    else
+        memcpy(file->safe + write->offset, write->data, write->len);
+}
+
+/* The newest write of the file: seen by reads now, on the medium some day. */
+void fake_file_write(struct fake *fake, struct fake_file *file, const void *data, size_t len, uint64_t offset)
+{
+    struct fake_disk *disk = fake->disk;
+    if (len == 0)
+        return;
+    struct fake_write *write = malloc(sizeof *write + (data == NULL ? 0 : len));
+    CHECK(write != NULL && offset + len <= file->size);
+    *write =
+        (struct fake_write){.sequence = ++disk->sequence, .offset = offset, .len = len, .zero = data == NULL};
+    if (data != NULL) {
+        memcpy(write->data, data, len);
+        memcpy(file->now + offset, data, len);
+    } else {
+        memset(file->now + offset, 0, len);
+    }
+    list_push_back(&file->writes, &write->node);
+    disk->waiting_bytes += len;
+    file->changed_ns = fake->now_ns + fake->wall_offset_ns;
+    while (disk->waiting_bytes > WAITING_MAX && file->writes.next != &write->node) {
+        struct fake_write *oldest = CONTAINER_OF(file->writes.next, struct fake_write, node);
+        make_safe(file, oldest);
+        write_drop(disk, oldest);
+    }
+}
+
+void fake_file_sync(struct fake_disk *disk, struct fake_file *file, uint64_t up_to)
+{
+    while (!list_empty(&file->writes)) {
+        struct fake_write *write = CONTAINER_OF(file->writes.next, struct fake_write, node);
+        if (write->sequence > up_to)
+            break;
+        make_safe(file, write);
+        write_drop(disk, write);
+    }
+}
+
+/* The sectors of `write` that survive; a sector that lost one write loses the later ones too. */
+static void survive(
+    struct fake *fake, struct fake_file *file, struct fake_write *write, uint8_t *lost, uint64_t odds)
+{
+    for (uint64_t at = write->offset, end = write->offset + write->len; at < end;) {
+        uint64_t sector = at / FAKE_SECTOR, next = (sector + 1) * FAKE_SECTOR;
+        uint64_t len = (next < end ? next : end) - at;
+        if (!lost[sector] && random_below(&fake->random, 100) < odds)
+            lost[sector] = 1;
+        if (!lost[sector] && write->zero)
+            memset(file->safe + at, 0, len);
+        else if (!lost[sector])
+            memcpy(file->safe + at, write->data + (at - write->offset), len);
+        at += len;
+    }
+}
+
+static void lose_power_of_file(struct fake *fake, struct fake_disk *disk, struct fake_file *file)
+{
+    static const uint8_t odds[] = {0, 5, 50, 95, 100};
+    uint64_t chosen = odds[random_below(&fake->random, sizeof odds)];
+    uint8_t *lost = calloc(1, file->size / FAKE_SECTOR + 1);
+    CHECK(lost != NULL);
+    while (!list_empty(&file->writes)) {
+        struct fake_write *write = CONTAINER_OF(file->writes.next, struct fake_write, node);
+        survive(fake, file, write, lost, chosen);
+        write_drop(disk, write);
+    }
+    if (file->size > 0)
+        memcpy(file->now, file->safe, file->size);
+    free(lost);
+}
+
+void fake_disk_lose_power(struct fake *fake, struct fake_disk *disk)
+{
+    for (struct list_node *node = disk->files.next; node != &disk->files; node = node->next)
+        lose_power_of_file(fake, disk, CONTAINER_OF(node, struct fake_file, node));
+}
+
+/* Random sectors of a write that did not complete. */
+void fake_write_torn(struct fake *fake, struct io_op *op, struct fake_file *file)
+{
+    uint64_t at = op->io.offset, odds = random_below(&fake->random, 101);
+    for (unsigned i = 0; i < op->io.count; i++) {
+        const uint8_t *data = op->io.iov[i].iov_base;
+        for (size_t left = op->io.iov[i].iov_len; left > 0;) {
+            size_t len = FAKE_SECTOR - at % FAKE_SECTOR;
+            len = len < left ? len : left;
+            if (at + len <= file->size && random_below(&fake->random, 100) < odds)
+                fake_file_write(fake, file, data, len, at);
+            at += len;
+            data += len;
+            left -= len;
+        }
+    }
+}
+
+/* ---- operations ---- */
+
+static size_t vector_bytes(const struct io_op *op)
+{
+    size_t total = 0;
+    for (unsigned i = 0; i < op->io.count; i++)
+        total += op->io.iov[i].iov_len;
+    return total;
+}
+
+static bool aligned(const struct io_op *op)
+{
+    if (op->io.offset % DIRECT_BYTES != 0)
+        return false;
+    for (unsigned i = 0; i < op->io.count; i++) {
+        if ((uintptr_t)op->io.iov[i].iov_base % DIRECT_BYTES != 0 ||
+            op->io.iov[i].iov_len % DIRECT_BYTES != 0)
+            return false;
+    }
+    return true;
+}
+
+static int64_t do_read(struct io_op *op, const struct fake_file *file)
+{
+    uint64_t at = op->io.offset;
+    if (!(io_op_file(op)->flags & IO_OPEN_READ))
+        return -EBADF;
+    if (io_op_file(op)->direct && !aligned(op))
+        return -EINVAL;
+    for (unsigned i = 0; i < op->io.count && at < file->size; i++) {
+        uint64_t left = file->size - at, len = op->io.iov[i].iov_len < left ? op->io.iov[i].iov_len : left;
+        memcpy(op->io.iov[i].iov_base, file->now + at, len);
+        at += len;
+    }
+    return (int64_t)(at - op->io.offset);
+}
+
+static int64_t do_write(struct fake *fake, struct io_op *op, struct fake_file *file)
+{
+    uint64_t at = op->io.offset, end = at + vector_bytes(op);
+    if (!(io_op_file(op)->flags & IO_OPEN_WRITE))
+        return -EBADF;
+    if (io_op_file(op)->direct && !aligned(op))
+        return -EINVAL;
+    if (end > file->size) {
+        int64_t error = resize(fake->disk, file, end);
+        if (error < 0)
+            return error;
+    }
+    for (unsigned i = 0; i < op->io.count; i++) {
+        fake_file_write(fake, file, op->io.iov[i].iov_base, op->io.iov[i].iov_len, at);
+        at += op->io.iov[i].iov_len;
+    }
+    return (int64_t)(end - op->io.offset);
+}
+
+static bool path_is_plain(const char *path)
+{
+    for (;; path++) {
+        size_t len = strcspn(path, "/");
+        if (len == 0 || (path[0] == '.' && (len == 1 || (len == 2 && path[1] == '.'))))
+            return false;
+        path += len;
+        if (*path == '\0')
+            return true;
+    }
+}
+
+static char *path_of(const struct io_op *op)
+{
+    const char *path = op->io.pointer;
+    if (op->io.kind == IO_KIND_OPEN)
+        return strdup(path);
+    const struct fake_file *directory = ((struct io_file *)op->io.pointer2)->driver;
+    if (!path_is_plain(path))
+        return NULL;
+    size_t bytes = strlen(directory->path) + strlen(path) + 2;
+    char *joined = malloc(bytes);
+    CHECK(joined != NULL);
+    CHECK(snprintf(joined, bytes, "%s/%s", directory->path, path) == (int)bytes - 1);
+    return joined;
+}
+
+static int64_t attach(struct io_file *file, struct fake_file *found)
+{
+    if (found->directory && (file->flags & IO_OPEN_REGULAR))
+        return E_REFUSED;
+    if (!found->directory && (file->flags & IO_OPEN_DIRECTORY))
+        return -ENOTDIR;
+    if (found->locked && (file->flags & IO_OPEN_LOCK))
+        return -EBUSY;
+    file->locked = (file->flags & IO_OPEN_LOCK) != 0;
+    found->locked |= file->locked;
+    found->opens++;
+    file->driver = found;
+    file->regular = !found->directory;
+    file->directory = found->directory;
+    file->direct = file->regular && (file->flags & IO_OPEN_DIRECT) != 0;
+    return 0;
+}
+
+static int64_t do_open(struct fake_disk *disk, struct io_op *op)
+{
+    struct io_file *file = io_op_file(op);
+    bool directory = (file->flags & IO_OPEN_DIRECTORY) != 0;
+    char *path = path_of(op);
+    if (path == NULL)
+        return -EINVAL;
+    struct fake_file *found = fake_file_find(disk, path);
+    if (found == NULL && ((file->flags & IO_OPEN_CREATE) || directory))
+        found = file_create(disk, path, directory);
+    free(path);
+    return found == NULL ? -ENOENT : attach(file, found);
+}
+
+static int64_t do_close(struct io_file *file, struct fake_file *found)
+{
+    CHECK(found->opens > 0);
+    found->opens--;
+    if (file->locked)
+        found->locked = false;
+    file->driver = NULL;
+    return 0;
+}
+
+static int64_t do_stat(struct io_op *op, const struct fake_file *found)
+{
+    const struct io_file *file = io_op_file(op);
+    *(struct io_file_info *)op->io.pointer = (struct io_file_info){
+        .size_bytes = found->size,
+        .inode = found->inode,
+        .mtime_ns = found->changed_ns,
+        .regular = file->regular,
+        .directory = file->directory,
+        .direct = file->direct,
+    };
+    return 0;
+}
+
+static int64_t do_discard(struct fake *fake, const struct io_op *op, struct fake_file *file)
+{
+    uint64_t offset = op->io.offset, len = (uint64_t)op->io.partial;
+    if (offset >= file->size)
+        return 0;
+    fake_file_write(fake, file, NULL, len < file->size - offset ? len : file->size - offset, offset);
+    return 0;
+}
+
+static int64_t do_sync(struct fake_disk *disk, const struct io_op *op, struct fake_file *file)
+{
+    fake_file_sync(disk, file, op->io.deadline_ns);
+    return 0;
+}
+
+int64_t fake_disk_execute(struct fake *fake, struct io_op *op)
+{
+    struct fake_file *file = io_op_file(op)->driver;
+    switch (op->io.kind) {
+    case IO_KIND_OPEN:
+    case IO_KIND_OPEN_BENEATH:
+        return do_open(fake->disk, op);
+    case IO_KIND_STAT:
+        return do_stat(op, file);
+    case IO_KIND_READ:
+        return do_read(op, file);
+    case IO_KIND_WRITE:
+        return do_write(fake, op, file);
+    case IO_KIND_SYNC:
+        return do_sync(fake->disk, op, file);
+    case IO_KIND_ALLOCATE:
+    case IO_KIND_TRUNCATE:
+        return resize(fake->disk, file, op->io.offset);
+    case IO_KIND_DISCARD:
+        return do_discard(fake, op, file);
+    case IO_KIND_FILE_CLOSE:
+        return do_close(io_op_file(op), file);
+    default:
+        UNREACHABLE();
+    }
+}
