@@ -39,6 +39,8 @@ static bool reserve(struct connection *conn, size_t len)
         free(conn->in);
     conn->in = grown;
     conn->in_capacity = capacity;
+    if (conn->state == CONNECTION_BODY) /* its request points into the input */
+        http_parser_feed(&conn->parser, bytes_of(conn->in, conn->in_len), &conn->exchange.request);
     return true;
 }
 

@@ -207,8 +207,10 @@ static enum http_refusal assemble(struct http_parser *parser, struct bytes head,
 
 enum http_parse http_parser_feed(struct http_parser *parser, struct bytes head, struct http_request *request)
 {
-    CHECK(parser->state <= HTTP_PARSE_FIELDS && head.len >= parser->scanned);
+    CHECK(parser->state <= HTTP_PARSE_DONE && head.len >= parser->judged);
     struct bytes line;
+    if (parser->state == HTTP_PARSE_DONE && assemble(parser, head, request) != HTTP_ACCEPTED)
+        UNREACHABLE(); /* it was accepted before */
     while (parser->state < HTTP_PARSE_DONE && next_line(parser, head, &line)) {
         enum http_refusal refusal = judge_line(parser, head, line);
         if (refusal == HTTP_ACCEPTED && parser->state == HTTP_PARSE_DONE)

@@ -122,8 +122,9 @@ void http_parser_reset(struct http_parser *parser);
 enum http_parse { HTTP_PARSE_MORE, HTTP_PARSE_REQUEST, HTTP_PARSE_REFUSAL };
 
 /* `head` is all that was received since the first byte of this request; at each call at least as long as
- * before, with the same bytes in front. REQUEST: *request is filled, and what follows request->head_bytes is
- * its body or the next request. REFUSAL: parser->refusal says why. After these two: reset first. */
+ * before, with the same bytes in front, wherever they lie now. REQUEST: *request is filled, and what follows
+ * request->head_bytes is its body or the next request; where the bytes have moved since, a further call fills
+ * it again. REFUSAL: parser->refusal says why; reset first. */
 enum http_parse http_parser_feed(struct http_parser *parser, struct bytes head, struct http_request *request);
 
 /*
