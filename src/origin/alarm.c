@@ -10,7 +10,8 @@ static void alarm_arm(struct alarm *alarm)
     io_timer(alarm->loop, &alarm->op, alarm->deadline_ns);
 }
 
-/* A cancel that was not ours means that the loop ends: no new timer then, it would end at once, again and again. */
+/* A cancel that was not ours means that the loop ends: no new timer then, it would end at once, again and
+ * again. */
 static void alarm_fired(struct io_op *op)
 {
     struct alarm *alarm = CONTAINER_OF(op, struct alarm, op);
@@ -22,7 +23,8 @@ static void alarm_fired(struct io_op *op)
             alarm->idle(alarm); /* may free the alarm */
         return;
     }
-    bool failed = op->result < 0 && op->result != -ECANCELED; /* no memory for a timer: rather early than never */
+    bool failed =
+        op->result < 0 && op->result != -ECANCELED; /* no memory for a timer: rather early than never */
     if (!failed && alarm->deadline_ns > io_now_ns(alarm->loop)) {
         alarm_arm(alarm);
         return;

@@ -1,9 +1,9 @@
 /*
  * A deadline that can be moved and cleared at will, over one io_timer.
  *
- * An io_timer belongs to the loop until its final callback, so its owner can neither forget nor re-arm it at once.
- * The alarm hides that: the wanted deadline is a number, and the timer follows lazily (moving a deadline later
- * costs nothing; the timer fires at the old one, sees the new one and sleeps on).
+ * An io_timer belongs to the loop until its final callback, so its owner can neither forget nor re-arm it at
+ * once. The alarm hides that: the wanted deadline is a number, and the timer follows lazily (moving a
+ * deadline later costs nothing; the timer fires at the old one, sees the new one and sleeps on).
  *
  * Its owner may be freed only when alarm_busy() is false after alarm_clear(); `idle`, if set, says when.
  */

@@ -42,8 +42,8 @@ bool answer_tags_match(struct bytes list, struct bytes etag, bool strongly)
     return false;
 }
 
-int answer_decide(const struct origin_request *request, struct bytes etag, uint64_t total,
-    struct origin_head *head)
+int answer_decide(
+    const struct origin_request *request, struct bytes etag, uint64_t total, struct origin_head *head)
 {
     *head = (struct origin_head){.status = 200, .content_length = total, .total = total, .etag = etag};
     if (request->if_match.len > 0 && !answer_tags_match(request->if_match, etag, true))

@@ -2,10 +2,11 @@
  * Between origin.c, client.c and the kinds of origin (s3.c, file.c, fake.c). Private to src/origin/.
  *
  * A *job* is one running fetch as its kind keeps it: heap memory that begins with struct job. It is born in
- * origin_fetch_start, tells its end once by job_finish (job->fetch is NULL from then on) and dies, by job_drop, when the last
- * of its ops has come back, which may be later. The caller's calls (start, resume, cancel) do no work: they
- * set bits in job->wake, and the client runs woken jobs from the loop. So no callback is ever made inside a
- * caller's call, and libcurl, which must not be entered twice, is never called from one of its own callbacks.
+ * origin_fetch_start, tells its end once by job_finish (job->fetch is NULL from then on) and dies, by
+ * job_drop, when the last of its ops has come back, which may be later. The caller's calls (start, resume,
+ * cancel) do no work: they set bits in job->wake, and the client runs woken jobs from the loop. So no
+ * callback is ever made inside a caller's call, and libcurl, which must not be entered twice, is never called
+ * from one of its own callbacks.
  *
  * Rejected: a table of functions per kind; three cases of one switch in client.c say the same.
  */
@@ -37,13 +38,14 @@ struct curl_loop;
 struct origin_client {
     struct io_loop *loop;
     struct log *log;
-    struct list_node jobs;        /* all, job.node */
-    struct list_node ready;       /* woken, job.ready */
-    struct origin_fetch *unborn;  /* no memory for a job: done comes in the next turn; linked by ->implementation */
-    struct alarm kick;            /* "now": runs what is ready */
-    struct curl_loop *curl;       /* made for the first s3 fetch */
+    struct list_node jobs;  /* all, job.node */
+    struct list_node ready; /* woken, job.ready */
+    struct origin_fetch
+        *unborn;            /* no memory for a job: done comes in the next turn; linked by ->implementation */
+    struct alarm kick;      /* "now": runs what is ready */
+    struct curl_loop *curl; /* made for the first s3 fetch */
     bool curl_stopping, curl_stopped;
-    struct list_node lanes;       /* s3: of each origin in use here */
+    struct list_node lanes; /* s3: of each origin in use here */
     struct random random;
     bool stopping, stopped;
     void (*stop_done)(void *context);
@@ -60,8 +62,8 @@ struct job {
     unsigned wake;
 };
 
-/* Ends the fetch: fills in what is said at done, counts, calls done. status and the texts are the caller's to set
- * in *job->fetch before, where they differ from what `error` means by itself. */
+/* Ends the fetch: fills in what is said at done, counts, calls done. status and the texts are the caller's to
+ * set in *job->fetch before, where they differ from what `error` means by itself. */
 void job_finish(struct job *job, int error);
 /* Unlinks a finished job, whose memory the caller then frees; goes on with a stop that waits for it. */
 void job_drop(struct job *job);
@@ -70,7 +72,8 @@ void job_wake(struct job *job, unsigned wake);
 /* The status that a client gets for an error, where the origin's own says nothing better. */
 unsigned origin_error_status(int error);
 
-/* The kinds. _create returns NULL when memory is short. _woken runs from the loop, only while job->fetch is set. */
+/* The kinds. _create returns NULL when memory is short. _woken runs from the loop, only while job->fetch is
+ * set. */
 struct job *s3_job_create(void);
 void s3_job_woken(struct job *job, unsigned wake);
 struct job *file_job_create(void);
@@ -78,8 +81,8 @@ void file_job_woken(struct job *job, unsigned wake);
 struct job *fake_job_create(void);
 void fake_job_woken(struct job *job, unsigned wake);
 
-/* s3: frees what the client holds for it when no job is left. True when nothing is; otherwise client_nudge() is
- * called later. */
+/* s3: frees what the client holds for it when no job is left. True when nothing is; otherwise client_nudge()
+ * is called later. */
 bool s3_client_stop(struct origin_client *client);
 void s3_client_free(struct origin_client *client);
 void fake_destroy(struct fake *fake);

@@ -1,8 +1,10 @@
 /*
- * A worker's side of all origins: starts fetches, wakes their jobs from the loop, ends them, and stops when told.
+ * A worker's side of all origins: starts fetches, wakes their jobs from the loop, ends them, and stops when
+ * told.
  *
- * Everything that a caller asks for takes effect in a later turn, in order of asking. A job that can't be made for want of
- * memory is remembered in the fetch itself (client->unborn), so that also this end is told from the loop.
+ * Everything that a caller asks for takes effect in a later turn, in order of asking. A job that can't be
+ * made for want of memory is remembered in the fetch itself (client->unborn), so that also this end is told
+ * from the loop.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -77,8 +79,8 @@ static void fetch_end(struct origin_fetch *fetch, int error)
 static void count_end(struct job *job, int error)
 {
     struct origin_stats *stats = &job->origin->stats;
-    bool alive = error == 0 || error == E_MISSING || error == E_CHANGED || error == E_REFUSED || error == -ERANGE ||
-        error == E_SYNTAX;
+    bool alive = error == 0 || error == E_MISSING || error == E_CHANGED || error == E_REFUSED ||
+                 error == -ERANGE || error == E_SYNTAX;
     counter_sub(&stats->in_flight, 1);
     if (error == E_CANCELED)
         return;

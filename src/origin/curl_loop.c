@@ -21,7 +21,8 @@ struct curl_loop {
     struct io_loop *io;
     CURLM *multi;
     struct alarm alarm;
-    struct list_node watches; /* of descriptors that curl uses, and of forgotten ones whose poll is still out */
+    struct list_node
+        watches; /* of descriptors that curl uses, and of forgotten ones whose poll is still out */
     void (*finished)(CURL *easy, CURLcode code);
     bool inside, stopping;
     unsigned keep;
@@ -137,7 +138,7 @@ static void watch_polled(struct io_op *op)
     }
     int mask = op->result < 0 ? CURL_CSELECT_ERR
                               : (op->result & IO_READABLE ? CURL_CSELECT_IN : 0) |
-            (op->result & IO_WRITABLE ? CURL_CSELECT_OUT : 0);
+                                    (op->result & IO_WRITABLE ? CURL_CSELECT_OUT : 0);
     watch->running = true;
     act(watch->loop, watch->fd, mask);
     watch->running = false;

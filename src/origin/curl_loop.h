@@ -1,15 +1,16 @@
 /*
  * libcurl's multi interface driven by an io loop.
  *
- * curl asks for readiness of descriptors and for one timer by callbacks; both become io ops, whose completions call
- * curl_multi_socket_action. Rules that keep curl and the loop apart:
+ * curl asks for readiness of descriptors and for one timer by callbacks; both become io ops, whose
+ * completions call curl_multi_socket_action. Rules that keep curl and the loop apart:
  *  - nothing here is called from inside one of curl's callbacks (CHECKed), since curl must not be re-entered;
  *  - curl's sockets are opened and closed through io_foreign_*, so a descriptor is not reused while a poll is
- *    in flight. The resolver's own descriptors are closed by curl right after it told us to forget them: their poll is
- *    cancelled then, and a new watch of the same number waits until the old poll has come back.
+ *    in flight. The resolver's own descriptors are closed by curl right after it told us to forget them:
+ *    their poll is cancelled then, and a new watch of the same number waits until the old poll has come back.
  * Rejected: polling from libcurl's side (curl_multi_poll) on a thread, which costs a hand-over per chunk.
  *
- * struct curl_loop | born by curl_loop_create | owned by origin_client | dies by curl_loop_destroy | its loop's thread
+ * struct curl_loop | born by curl_loop_create | owned by origin_client | dies by curl_loop_destroy | its
+ * loop's thread
  */
 #pragma once
 
@@ -22,8 +23,8 @@ struct curl_loop;
 /* finished(easy, code) is called once for each transfer that ended by itself, outside of curl; it must call
  * curl_loop_remove. NULL when memory is short. */
 struct curl_loop *curl_loop_create(struct io_loop *io, void (*finished)(CURL *easy, CURLcode code));
-/* An easy handle with what holds for every transfer set: sockets through io, no proxy, no redirects, no signals. NULL when
- * memory is short. */
+/* An easy handle with what holds for every transfer set: sockets through io, no proxy, no redirects, no
+ * signals. NULL when memory is short. */
 CURL *curl_loop_easy(struct curl_loop *loop);
 /* Raises the number of connections kept, running and idle, to at least this (at most 1,024). */
 void curl_loop_keep(struct curl_loop *loop, unsigned connections);

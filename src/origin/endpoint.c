@@ -2,9 +2,18 @@
 
 #include "origin/sigv4.h"
 
-static bool is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
-static bool is_lower(uint8_t c) { return c >= 'a' && c <= 'z'; }
-static bool is_hex(uint8_t c) { return is_digit(c) || (c >= 'a' && c <= 'f'); }
+static bool is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+static bool is_lower(uint8_t c)
+{
+    return c >= 'a' && c <= 'z';
+}
+static bool is_hex(uint8_t c)
+{
+    return is_digit(c) || (c >= 'a' && c <= 'f');
+}
 
 static uint8_t to_lower(uint8_t c)
 {
@@ -180,7 +189,8 @@ void endpoint_write(const struct endpoint *endpoint, struct writer *w)
     write_port(endpoint, w);
 }
 
-void endpoint_write_host(const struct endpoint *endpoint, struct bytes bucket, bool path_style, struct writer *w)
+void endpoint_write_host(
+    const struct endpoint *endpoint, struct bytes bucket, bool path_style, struct writer *w)
 {
     if (!path_style) {
         write_bytes(w, bucket);
@@ -201,8 +211,8 @@ void endpoint_write_path(struct bytes bucket, struct bytes key, bool path_style,
     sigv4_encode_path(w, key);
 }
 
-void endpoint_write_url(const struct endpoint *endpoint, struct bytes bucket, bool path_style, struct bytes path,
-    struct bytes query, struct writer *w)
+void endpoint_write_url(const struct endpoint *endpoint, struct bytes bucket, bool path_style,
+    struct bytes path, struct bytes query, struct writer *w)
 {
     write_scheme(endpoint, w);
     endpoint_write_host(endpoint, bucket, path_style, w);

@@ -1,7 +1,7 @@
 /*
- * The fake origin. A job is an alarm and a few numbers; each ring of the alarm is one step: head, piece, piece, end.
- * The object is looked up once, at the head, and its content is kept by reference count through changes, as a real store
- * would send the version it began with.
+ * The fake origin. A job is an alarm and a few numbers; each ring of the alarm is one step: head, piece,
+ * piece, end. The object is looked up once, at the head, and its content is kept by reference count through
+ * changes, as a real store would send the version it began with.
  */
 #include "origin/fake.h"
 
@@ -39,9 +39,9 @@ struct fake_job {
     struct fake_script script;
     enum fake_state state;
     bool paused, canceled;
-    uint64_t at, end;      /* of the object */
+    uint64_t at, end; /* of the object */
     uint64_t delivered;
-    uint8_t *piece;        /* of patterns */
+    uint8_t *piece; /* of patterns */
 };
 
 /* ---- objects ---- */
@@ -94,15 +94,16 @@ static struct object *object_put(struct origin *origin, const char *key, const c
     return object;
 }
 
-void fake_put(struct origin *origin, const char *key, struct bytes content, const char *etag, const char *extra)
+void fake_put(
+    struct origin *origin, const char *key, struct bytes content, const char *etag, const char *extra)
 {
     struct object *object = object_put(origin, key, etag, extra);
     object->content = bytes_of(content.len == 0 ? (const void *)"" : content.ptr, content.len);
     object->len = content.len;
 }
 
-void fake_put_pattern(struct origin *origin, const char *key, uint64_t len, uint64_t seed, const char *etag,
-    const char *extra)
+void fake_put_pattern(
+    struct origin *origin, const char *key, uint64_t len, uint64_t seed, const char *etag, const char *extra)
 {
     struct object *object = object_put(origin, key, etag, extra);
     object->len = len;
@@ -202,7 +203,8 @@ static void fake_finish(struct fake_job *fj, int error)
     fake_free(fj);
 }
 
-static void add_field(struct origin_head *head, struct origin_field *fields, struct bytes name, struct bytes value)
+static void add_field(
+    struct origin_head *head, struct origin_field *fields, struct bytes name, struct bytes value)
 {
     CHECK(head->field_count < FIELDS_MAX);
     fields[head->field_count++] = (struct origin_field){name, value};

@@ -1,14 +1,15 @@
 /*
  * A directory as origin: a key is a path below the folder, an object a regular file.
  *
- * A job is a chain of ops, one at a time: open the folder, open the file beneath it, stat, then (read, stat) for each
- * piece, close both. Each piece is handed on only when a stat *after* its read still shows the size, mtime and inode that the
- * entity tag was made of: a writer sets mtime before it changes bytes, so no byte of a newer version goes out under an
- * older tag (but for writes within one tick of the file system's clock). A change ends the fetch with E_CHANGED.
+ * A job is a chain of ops, one at a time: open the folder, open the file beneath it, stat, then (read, stat)
+ * for each piece, close both. Each piece is handed on only when a stat *after* its read still shows the size,
+ * mtime and inode that the entity tag was made of: a writer sets mtime before it changes bytes, so no byte of
+ * a newer version goes out under an older tag (but for writes within one tick of the file system's clock). A
+ * change ends the fetch with E_CHANGED.
  *
- * Disk ops can't be cancelled: a cancelled job tells its end at once and dies when its op has come back and the handles
- * are closed. The folder is opened per fetch; rejected: keeping it open, which would go on serving a
- * folder that was replaced (a deployment by rename).
+ * Disk ops can't be cancelled: a cancelled job tells its end at once and dies when its op has come back and
+ * the handles are closed. The folder is opened per fetch; rejected: keeping it open, which would go on
+ * serving a folder that was replaced (a deployment by rename).
  */
 #include "origin/file.h"
 
@@ -49,7 +50,8 @@ bool file_key_valid(struct bytes key)
         if (i < key.len && key.ptr[i] != '/')
             continue;
         struct bytes name = bytes_of(key.ptr + part, i - part);
-        if (name.len == 0 || name.len > 255 || bytes_equal(name, BYTES(".")) || bytes_equal(name, BYTES("..")))
+        if (name.len == 0 || name.len > 255 || bytes_equal(name, BYTES(".")) ||
+            bytes_equal(name, BYTES("..")))
             return false;
         part = i + 1;
     }
@@ -59,16 +61,38 @@ bool file_key_valid(struct bytes key)
 struct bytes file_content_type(struct bytes key)
 {
     static const char *const types[][2] = {
-        {"html", "text/html; charset=utf-8"}, {"htm", "text/html; charset=utf-8"},
-        {"txt", "text/plain; charset=utf-8"}, {"md", "text/markdown; charset=utf-8"}, {"css", "text/css"},
-        {"csv", "text/csv"}, {"js", "text/javascript"}, {"mjs", "text/javascript"}, {"json", "application/json"},
-        {"xml", "application/xml"}, {"pdf", "application/pdf"}, {"wasm", "application/wasm"},
-        {"zip", "application/zip"}, {"gz", "application/gzip"}, {"tar", "application/x-tar"},
-        {"parquet", "application/vnd.apache.parquet"}, {"png", "image/png"}, {"jpg", "image/jpeg"},
-        {"jpeg", "image/jpeg"}, {"gif", "image/gif"}, {"webp", "image/webp"}, {"avif", "image/avif"},
-        {"svg", "image/svg+xml"}, {"ico", "image/x-icon"}, {"mp4", "video/mp4"}, {"webm", "video/webm"},
-        {"m3u8", "application/vnd.apple.mpegurl"}, {"ts", "video/mp2t"}, {"mp3", "audio/mpeg"},
-        {"woff2", "font/woff2"}, {"woff", "font/woff"}, {"ttf", "font/ttf"},
+        {"html", "text/html; charset=utf-8"},
+        {"htm", "text/html; charset=utf-8"},
+        {"txt", "text/plain; charset=utf-8"},
+        {"md", "text/markdown; charset=utf-8"},
+        {"css", "text/css"},
+        {"csv", "text/csv"},
+        {"js", "text/javascript"},
+        {"mjs", "text/javascript"},
+        {"json", "application/json"},
+        {"xml", "application/xml"},
+        {"pdf", "application/pdf"},
+        {"wasm", "application/wasm"},
+        {"zip", "application/zip"},
+        {"gz", "application/gzip"},
+        {"tar", "application/x-tar"},
+        {"parquet", "application/vnd.apache.parquet"},
+        {"png", "image/png"},
+        {"jpg", "image/jpeg"},
+        {"jpeg", "image/jpeg"},
+        {"gif", "image/gif"},
+        {"webp", "image/webp"},
+        {"avif", "image/avif"},
+        {"svg", "image/svg+xml"},
+        {"ico", "image/x-icon"},
+        {"mp4", "video/mp4"},
+        {"webm", "video/webm"},
+        {"m3u8", "application/vnd.apple.mpegurl"},
+        {"ts", "video/mp2t"},
+        {"mp3", "audio/mpeg"},
+        {"woff2", "font/woff2"},
+        {"woff", "font/woff"},
+        {"ttf", "font/ttf"},
     };
     size_t dot = key.len;
     while (dot > 0 && key.ptr[dot - 1] != '.' && key.ptr[dot - 1] != '/')
@@ -120,9 +144,11 @@ static void folder_closed(struct io_op *op)
 static void file_finish(struct file_job *fj, int error)
 {
     struct origin_stats *stats = &fj->job.origin->stats;
-    struct counter *status = error == 0 ? &stats->status_2xx
-        : error == E_MISSING || error == E_REFUSED || error == -ERANGE || error == E_CHANGED ? &stats->status_4xx
-                                                                                            : &stats->status_5xx;
+    struct counter *status =
+        error == 0 ? &stats->status_2xx
+        : error == E_MISSING || error == E_REFUSED || error == -ERANGE || error == E_CHANGED
+            ? &stats->status_4xx
+            : &stats->status_5xx;
     if (error != E_CANCELED)
         counter_add(status, 1);
     job_finish(&fj->job, error);
@@ -134,12 +160,22 @@ static void file_finish(struct file_job *fj, int error)
 static int translate(int64_t result)
 {
     switch (result) {
-    case -ENOENT: case -ENOTDIR: case -ELOOP: case -EXDEV: case -ENAMETOOLONG: case -EISDIR: case -ENXIO:
+    case -ENOENT:
+    case -ENOTDIR:
+    case -ELOOP:
+    case -EXDEV:
+    case -ENAMETOOLONG:
+    case -EISDIR:
+    case -ENXIO:
     case E_REFUSED: /* neither a file nor to be told apart from nothing: devices, pipes, folders */
         return E_MISSING;
-    case -EACCES: case -EPERM:
+    case -EACCES:
+    case -EPERM:
         return E_REFUSED;
-    case -EMFILE: case -ENFILE: case -ENOMEM: case E_EXHAUSTED:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+    case E_EXHAUSTED:
         return E_EXHAUSTED;
     default:
         return E_PROTOCOL;
@@ -184,7 +220,7 @@ static void piece_verified(struct io_op *op)
     if (over(fj))
         return;
     bool same = op->result >= 0 && fj->seen.size_bytes == fj->info.size_bytes &&
-        fj->seen.mtime_ns == fj->info.mtime_ns && fj->seen.inode == fj->info.inode;
+                fj->seen.mtime_ns == fj->info.mtime_ns && fj->seen.inode == fj->info.inode;
     if (!same)
         file_finish(fj, op->result < 0 ? E_PROTOCOL : E_CHANGED);
     else if (fj->filled == 0)
@@ -226,7 +262,8 @@ static void read_piece(struct file_job *fj)
 
 #define FIELDS_MAX 6
 
-static void add_field(struct origin_head *head, struct origin_field *fields, struct bytes name, struct bytes value)
+static void add_field(
+    struct origin_head *head, struct origin_field *fields, struct bytes name, struct bytes value)
 {
     CHECK(head->field_count < FIELDS_MAX);
     fields[head->field_count++] = (struct origin_field){name, value};

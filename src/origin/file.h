@@ -1,9 +1,11 @@
-/* The pure parts of the directory origin: names and types. The rest of file.c is reached through backend.h. */
+/* The pure parts of the directory origin: names and types. The rest of file.c is reached through backend.h.
+ */
 #pragma once
 
 #include "base/bytes.h"
 
-/* Whether a key names a path below the folder: no empty, "." or ".." part, no NUL, parts of at most 255 bytes. */
+/* Whether a key names a path below the folder: no empty, "." or ".." part, no NUL, parts of at most 255
+ * bytes. */
 bool file_key_valid(struct bytes key);
 /* By the extension, case folded; application/octet-stream otherwise. */
 struct bytes file_content_type(struct bytes key);

@@ -1,8 +1,9 @@
 /*
- * A lane: one origin's transfers on one worker, at most connection_pool_size at a time; the others wait in order.
+ * A lane: one origin's transfers on one worker, at most connection_pool_size at a time; the others wait in
+ * order.
  *
- * libcurl's own limits are per multi handle and host, and its queue has no deadline that knows of pauses; ours is a counter
- * and a list. A lane lives only while a job is in it, so that it never outlives its origin.
+ * libcurl's own limits are per multi handle and host, and its queue has no deadline that knows of pauses;
+ * ours is a counter and a list. A lane lives only while a job is in it, so that it never outlives its origin.
  */
 #pragma once
 

@@ -1,4 +1,5 @@
-/* An origin's making: its configuration checked, copied and given defaults; immutable afterwards but for its counters. */
+/* An origin's making: its configuration checked, copied and given defaults; immutable afterwards but for its
+ * counters. */
 #include "origin/origin.h"
 
 #include <errno.h>
@@ -42,7 +43,7 @@ static void set_times(struct origin *origin, const struct origin_config *config)
     if (retry->max_backoff_ns < retry->initial_backoff_ns)
         retry->max_backoff_ns = retry->initial_backoff_ns;
     retry->budget_ns = origin->connect_timeout_ns + origin->first_byte_timeout_ns +
-        retry->max_attempts * retry->max_backoff_ns;
+                       retry->max_attempts * retry->max_backoff_ns;
 }
 
 /* The folder of file:///folder, without its trailing slashes, or NULL with *why. */
@@ -62,7 +63,8 @@ static const char *create_file(struct origin *origin, const struct origin_config
     return origin->folder == NULL ? "no memory" : NULL;
 }
 
-static const char *choose_style(struct origin *origin, const struct origin_config *config, struct bytes bucket)
+static const char *choose_style(
+    struct origin *origin, const struct origin_config *config, struct bytes bucket)
 {
     bool possible = endpoint_can_be_virtual(&origin->endpoint, bucket);
     switch (config->addressing) {
@@ -108,9 +110,9 @@ static const char *create_s3(struct origin *origin, const struct origin_config *
     const char *why = check_credentials(config);
     if (why != NULL)
         return why;
-    why = absent(config->endpoint)
-        ? endpoint_of_region(&origin->endpoint, bytes_of_string(absent(config->region) ? "" : config->region))
-        : endpoint_parse(&origin->endpoint, bytes_of_string(config->endpoint));
+    why = absent(config->endpoint) ? endpoint_of_region(&origin->endpoint,
+                                         bytes_of_string(absent(config->region) ? "" : config->region))
+                                   : endpoint_parse(&origin->endpoint, bytes_of_string(config->endpoint));
     if (why == NULL)
         why = choose_style(origin, config, bytes_of_string(config->bucket));
     if (why != NULL)
@@ -125,9 +127,9 @@ static const char *create_s3(struct origin *origin, const struct origin_config *
 static bool copy_texts(struct origin *origin, const struct origin_config *config)
 {
     return copy(&origin->name, config->name) && copy(&origin->bucket, config->bucket) &&
-        copy(&origin->region, config->region) && copy(&origin->access_key, config->access_key) &&
-        copy(&origin->secret_key, config->secret_key) &&
-        copy(&origin->session_token, config->session_token) && copy(&origin->ca_file, config->ca_file);
+           copy(&origin->region, config->region) && copy(&origin->access_key, config->access_key) &&
+           copy(&origin->secret_key, config->secret_key) &&
+           copy(&origin->session_token, config->session_token) && copy(&origin->ca_file, config->ca_file);
 }
 
 int origin_create(struct origin **origin_out, const struct origin_config *config, const char **why)
@@ -141,7 +143,8 @@ int origin_create(struct origin **origin_out, const struct origin_config *config
         origin_destroy(origin);
         return -ENOMEM;
     }
-    bool file = !absent(config->endpoint) && bytes_start_with(bytes_of_string(config->endpoint), BYTES("file://"));
+    bool file =
+        !absent(config->endpoint) && bytes_start_with(bytes_of_string(config->endpoint), BYTES("file://"));
     *why = file ? create_file(origin, config) : create_s3(origin, config);
     if (*why != NULL) {
         origin_destroy(origin);

@@ -33,7 +33,8 @@ static int parse_status(struct response *response, struct bytes line)
     bool version = bytes_start_with(line, BYTES("HTTP/1.1 ")) || bytes_start_with(line, BYTES("HTTP/1.0 "));
     if (!version || line.len < 12 || !bytes_to_u64(bytes_of(line.ptr + 9, 3), &status))
         return E_PROTOCOL;
-    if ((line.len > 12 && line.ptr[12] != ' ') || status < 100 || status > 599 || status == 101 || !is_value(line))
+    if ((line.len > 12 && line.ptr[12] != ' ') || status < 100 || status > 599 || status == 101 ||
+        !is_value(line))
         return E_PROTOCOL;
     response_reset(response);
     response->status = (unsigned)status;
@@ -68,7 +69,7 @@ static bool parse_content_range(struct response *response, struct bytes value)
         return false;
     response->has_range = true;
     return response->first <= response->last && response->last != UINT64_MAX &&
-        (!response->range_has_total || response->last < response->total);
+           (!response->range_has_total || response->last < response->total);
 }
 
 static bool set_once(struct bytes *to, struct bytes value)
@@ -235,8 +236,8 @@ static void fill_head(const struct response *response, struct origin_head *head)
     }
 }
 
-int response_judge(const struct response *response, const struct origin_request *request,
-    struct origin_head *head)
+int response_judge(
+    const struct response *response, const struct origin_request *request, struct origin_head *head)
 {
     CHECK(response->complete);
     fill_head(response, head);

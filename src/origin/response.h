@@ -1,8 +1,8 @@
 /*
  * The head of an S3 answer: parsed strictly, then held against what was asked.
  *
- * libcurl frames the message; it is lenient, and it does not know what was asked. So each line that it hands over is
- * checked again here: one status line of HTTP/1, token names, no control characters, no folding, one
+ * libcurl frames the message; it is lenient, and it does not know what was asked. So each line that it hands
+ * over is checked again here: one status line of HTTP/1, token names, no control characters, no folding, one
  * Content-Length that is a number, no Transfer-Encoding but chunked, one ETag, one Content-Range. Pure.
  * Sources: RFC 9112 4, 5, 6; RFC 9110 14.4, 15.3.7.
  */
@@ -14,10 +14,10 @@
 #define RESPONSE_FIELDS_MAX 128
 
 struct response {
-    unsigned status;           /* 0: no status line yet */
-    bool complete;             /* the empty line of a final (not 1xx) head has come */
+    unsigned status; /* 0: no status line yet */
+    bool complete;   /* the empty line of a final (not 1xx) head has come */
     bool chunked, has_length, has_range, range_has_total, unsatisfied;
-    uint64_t length;           /* Content-Length */
+    uint64_t length; /* Content-Length */
     uint64_t first, last, total;
     struct bytes etag, last_modified, retry_after, bucket_region, request_id;
     unsigned field_count, told_count;
@@ -28,12 +28,13 @@ struct response {
 
 /* Forgets all; cheap (does not touch text). */
 void response_reset(struct response *response);
-/* One line as received, with its line end; the status line first, the empty line last. 1: the final head is complete; 0: more;
- * E_PROTOCOL. Lines after the end (trailers) are ignored. */
+/* One line as received, with its line end; the status line first, the empty line last. 1: the final head is
+ * complete; 0: more; E_PROTOCOL. Lines after the end (trailers) are ignored. */
 MUST_CHECK int response_line(struct response *response, struct bytes line);
 
-/* A complete 200, 206 or 304 against the request: 0 and *head (borrowing from response), E_CHANGED or E_PROTOCOL. */
-MUST_CHECK int response_judge(const struct response *response, const struct origin_request *request,
-    struct origin_head *head);
+/* A complete 200, 206 or 304 against the request: 0 and *head (borrowing from response), E_CHANGED or
+ * E_PROTOCOL. */
+MUST_CHECK int response_judge(
+    const struct response *response, const struct origin_request *request, struct origin_head *head);
 /* Whether a tag can vouch for bytes: "..." without W/. */
 bool response_tag_strong(struct bytes etag);

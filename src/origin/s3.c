@@ -1,15 +1,16 @@
 /*
  * A fetch from S3: attempts in a row until one says how it is, the budget is spent, or the caller has enough.
  *
- * The states: waiting for a place in the lane, attempting, backing off. Once a head was told to the caller, a broken body is
- * taken up again at the byte reached, by a range with If-Match, and only where a strong entity tag and the length are known;
- * what comes then must be the rest of the same bytes (first, total and tag are compared), else it is E_CHANGED.
+ * The states: waiting for a place in the lane, attempting, backing off. Once a head was told to the caller, a
+ * broken body is taken up again at the byte reached, by a range with If-Match, and only where a strong entity
+ * tag and the length are known; what comes then must be the rest of the same bytes (first, total and tag are
+ * compared), else it is E_CHANGED.
  */
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/error.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "origin/lane.h"
 #include "origin/s3_attempt.h"
 #include "origin/s3_error.h"
@@ -25,7 +26,7 @@ struct s3_job {
     struct lane_place place;
     struct retry retry;
     struct {
-        bool told;           /* the caller has its head */
+        bool told; /* the caller has its head */
         bool resumable;
         uint64_t first, total; /* where the body begins in the object; the object's length */
         uint64_t last;
@@ -103,7 +104,8 @@ static void log_misconfigured(struct s3_job *sj, struct s3_error *said)
     clean(said->region);
     clean(said->request_id);
     log_text(sj->job.client->log, LOG_ERROR, "origin",
-        "bucket %s: %s answers %u %s: %s (S3 bucket %s, our region %s, its region %s, S3's request %s, request %.*s)",
+        "bucket %s: %s answers %u %s: %s (S3 bucket %s, our region %s, its region %s, S3's request %s, "
+        "request %.*s)",
         origin->name == NULL ? "" : origin->name, origin->identity, response->status,
         said->code[0] == '\0' ? "without a code" : said->code, said->message, origin->bucket,
         origin->region == NULL ? "-" : origin->region, said->region[0] == '\0' ? "-" : said->region,
@@ -187,7 +189,8 @@ static bool again(struct s3_job *sj)
     if (sj->object.told && !sj->object.resumable)
         return false;
     retry_progress(&sj->retry, sj->attempt.object ? sj->attempt.got : 0, now_ns);
-    if (!retry_again(&sj->retry, &origin->retry, now_ns, retry_after_ns(sj), &sj->job.client->random, &wait_ns)) {
+    if (!retry_again(
+            &sj->retry, &origin->retry, now_ns, retry_after_ns(sj), &sj->job.client->random, &wait_ns)) {
         counter_add(&origin->stats.retries_exhausted, 1);
         return false;
     }
@@ -237,8 +240,8 @@ static void note_object(struct s3_job *sj, const struct origin_head *head)
     sj->object.told = true;
     sj->object.first = head->status == 206 ? head->first : 0;
     sj->object.total = head->total;
-    sj->object.resumable = has_body && head->total != UINT64_MAX && response_tag_strong(head->etag) &&
-        head->etag.len <= TAG_MAX;
+    sj->object.resumable =
+        has_body && head->total != UINT64_MAX && response_tag_strong(head->etag) && head->etag.len <= TAG_MAX;
     if (!sj->object.resumable)
         return;
     sj->object.last = head->status == 206 ? head->last : head->total - 1; /* not used for total 0 */
@@ -305,7 +308,8 @@ static void s3_try(struct s3_job *sj)
         s3_attempt(sj);
     } else {
         sj->state = S3_WAITING;
-        alarm_set(&sj->alarm, io_now_ns(sj->job.client->loop) + origin->connect_timeout_ns + origin->first_byte_timeout_ns);
+        alarm_set(&sj->alarm,
+            io_now_ns(sj->job.client->loop) + origin->connect_timeout_ns + origin->first_byte_timeout_ns);
     }
 }
 

@@ -23,7 +23,8 @@ static size_t reject(struct s3_attempt *attempt, int verdict)
 
 static void count_status(struct origin_stats *stats, unsigned status)
 {
-    struct counter *counters[] = {&stats->status_2xx, &stats->status_3xx, &stats->status_4xx, &stats->status_5xx};
+    struct counter *counters[] = {
+        &stats->status_2xx, &stats->status_3xx, &stats->status_4xx, &stats->status_5xx};
     CHECK(status >= 200 && status <= 599);
     counter_add(counters[status / 100 - 2], 1);
 }

@@ -1,10 +1,10 @@
 /*
  * One HTTP exchange with S3: signed, sent, its head checked, its body handed on, its deadlines kept.
  *
- * An attempt is either running (between s3_attempt_start and over or s3_attempt_stop) or idle, and may be started again. It
- * knows nothing of retries. Deadlines: connecting (libcurl's), first byte (from the moment the request is sent), stall (from
- * the last byte); none runs while the body's reader has paused.
- * Bodies of answers that are not the object (S3's XML errors) are kept for translation, cut to a bound.
+ * An attempt is either running (between s3_attempt_start and over or s3_attempt_stop) or idle, and may be
+ * started again. It knows nothing of retries. Deadlines: connecting (libcurl's), first byte (from the moment
+ * the request is sent), stall (from the last byte); none runs while the body's reader has paused. Bodies of
+ * answers that are not the object (S3's XML errors) are kept for translation, cut to a bound.
  */
 #pragma once
 
@@ -32,9 +32,9 @@ struct s3_attempt {
 
     /* What came. */
     struct response response;
-    bool object;         /* head() was told: the body is the object's */
-    bool may_retry;      /* at over(error < 0): the connection's fault, not the answer's */
-    uint64_t got;        /* bytes taken by body() */
+    bool object;            /* head() was told: the body is the object's */
+    bool may_retry;         /* at over(error < 0): the connection's fault, not the answer's */
+    uint64_t got;           /* bytes taken by body() */
     uint64_t first_byte_ns; /* 0: none */
     size_t error_len;
     char error_body[S3_ERROR_BODY_MAX];
