@@ -197,13 +197,14 @@ bool uring_blocking(struct io_loop *loop, struct io_op *op)
 
 void uring_socket_close(struct io_loop *loop, struct io_socket *socket)
 {
-    struct io_uring_sqe *entry = uring_entry(loop);
-    if (entry == NULL) {
+    if (loop->ending) { /* no turn may follow that would submit an entry */
         close(socket->fd);
         socket->fd = -1;
         io_socket_closed(loop, socket);
         return;
     }
+    struct io_uring_sqe *entry = uring_entry(loop);
+    CHECK(entry != NULL); /* closes come from callbacks, never while reaping */
     io_uring_prep_close(entry, socket->fd);
     uring_entry_set(entry, socket, URING_CLOSE);
 }
@@ -237,8 +238,7 @@ void uring_cancel(struct io_loop *loop, struct io_op *op)
         return;
     }
     entry = uring_entry(loop);
-    if (entry == NULL)
-        UNREACHABLE(); /* cancels come from callbacks, never while reaping */
+    CHECK(entry != NULL); /* cancels come from callbacks too */
     io_uring_prep_cancel64(entry, (uintptr_t)op, 0);
     uring_entry_set(entry, NULL, URING_IGNORE);
 }

@@ -1,5 +1,6 @@
 #include "conformance.h"
 
+#include <dirent.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,6 +222,29 @@ int64_t file_write(struct rig *rig, struct io_handle file, const void *data, siz
     struct iovec part = {(void *)data, len};
     io_file_write(rig->loop, probe_start(rig, &writing), file, &part, 1, offset);
     return probe_wait(&writing);
+}
+
+unsigned descriptors_open(void)
+{
+    unsigned count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    assert_non_null(directory);
+    while (readdir(directory) != NULL)
+        count++;
+    closedir(directory);
+    return count;
+}
+
+bool descriptors_return(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    return false;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return false;
+#endif
+#endif
+    return true;
 }
 
 void pattern_fill(void *data, size_t len, uint64_t seed)

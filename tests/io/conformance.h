@@ -81,6 +81,11 @@ void file_close(struct rig *rig, struct io_handle file);
 int64_t file_read(struct rig *rig, struct io_handle file, void *data, size_t len, uint64_t offset);
 int64_t file_write(struct rig *rig, struct io_handle file, const void *data, size_t len, uint64_t offset);
 
+/* How many descriptors this process has open. */
+unsigned descriptors_open(void);
+/* Whether a destroyed io leaves none open (under TSan rings stay). */
+bool descriptors_return(void);
+
 /* Bytes that tell their position and the seed. */
 void pattern_fill(void *data, size_t len, uint64_t seed);
 

@@ -190,7 +190,7 @@ static void test_sizes(void **state)
 static void test_many_at_once(void **state)
 {
     (void)state;
-    enum { COUNT = 6000, BLOCK = 512 };
+    enum { COUNT = 10000, BLOCK = 512 };
     struct rig rig;
     struct probe *probes = calloc(COUNT, sizeof *probes);
     struct iovec *parts = calloc(COUNT, sizeof *parts);

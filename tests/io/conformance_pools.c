@@ -16,7 +16,7 @@ static void test_receives_wait_for_buffers(void **state)
     rig_open_with(&rig, (struct io_config){.buffer_count = BUFFERS, .buffer_bytes = 4096, .fake_seed = 2});
     for (int i = 0; i < PAIRS; i++) {
         pair_open(&rig, &clients[i], &servers[i]);
-        assert_int_equal(send_whole(&rig, clients[i], "0123456789" + i, 1), 1);
+        assert_int_equal(send_whole(&rig, clients[i], &"0123456789"[i], 1), 1);
     }
     rig_idle(&rig, 10 * NS_PER_MS);
     for (int i = 0; i < PAIRS; i++)

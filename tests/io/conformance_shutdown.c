@@ -17,6 +17,7 @@ static void test_everything_in_flight(void **state)
     static uint8_t data[4 << 20];
     struct iovec part = {data, sizeof data};
     int fd = -1;
+    unsigned descriptors = descriptors_open();
     rig_open(&rig);
     struct io_handle listener = listen_here(&rig, &address);
     for (int i = 0; i < 3; i++)
@@ -43,6 +44,8 @@ static void test_everything_in_flight(void **state)
     assert_int_equal(receiving.result, -ECANCELED);
     assert_int_equal(timer.result, -ECANCELED);
     assert_int_equal(io_destroy(rig.io), 1); /* the listener */
+    if (descriptors_return())
+        assert_int_equal(descriptors_open(), descriptors);
 }
 
 static void submit_more(struct probe *probe)
@@ -71,6 +74,8 @@ static void test_leaks_are_counted(void **state)
     struct rig rig;
     struct io_handle client, server;
     struct probe receiving;
+    conformance_path("leaked"); /* makes its directory */
+    unsigned descriptors = descriptors_open();
     rig_open(&rig);
     pair_open(&rig, &client, &server);
     assert_int_equal(send_whole(&rig, client, "x", 1), 1);
@@ -79,6 +84,8 @@ static void test_leaks_are_counted(void **state)
     file_open(&rig, conformance_path("leaked"), IO_OPEN_READ | IO_OPEN_WRITE | IO_OPEN_CREATE);
     assert_int_equal(io_loop_destroy(rig.loop, NS_PER_S), 3); /* two sockets, one buffer */
     assert_int_equal(io_destroy(rig.io), 1);                  /* one file */
+    if (descriptors_return())
+        assert_int_equal(descriptors_open(), descriptors); /* counted, and closed all the same */
 }
 
 /* Disk operations in flight are waited for. */

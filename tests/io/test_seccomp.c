@@ -122,7 +122,7 @@ struct session {
 
 static void on_done(struct io_op *op)
 {
-    ((struct session *)((char *)op - offsetof(struct session, op)))->done = true;
+    CONTAINER_OF(op, struct session, op)->done = true;
 }
 
 static struct io_op *again(struct session *session)
