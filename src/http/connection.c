@@ -102,6 +102,9 @@ void connection_die(struct connection *conn, int reason)
     if (conn->closing)
         return;
     conn->death = reason;
+    /* Where the end of the connection would end the body, a plain close would make a part look whole. */
+    if (conn->exchange.until_close && !conn->exchange.complete)
+        (void)io_reset_on_close(loop_of(conn), conn->socket);
     begin_close(conn);
     io_close(loop_of(conn), &conn->close_op, conn->socket);
 }

@@ -38,8 +38,8 @@ struct exchange {
     uint64_t left_bytes; /* of a known length; EXCHANGE_UNKNOWN_LENGTH otherwise */
     bool owned, own;     /* own: refused by ourselves, the handler does not know it */
     bool started, complete;
-    bool bodiless, chunked;
-    struct bytes head; /* staged; empty once it is sent */
+    bool bodiless, chunked, until_close; /* how the body is told from what follows, beside a length */
+    struct bytes head;                   /* staged; empty once it is sent */
     uint8_t *head_heap;
 
     /* The send that is pending, as parts: head, chunk line, its vector, what ends a chunk and the body. */

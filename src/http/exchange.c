@@ -52,7 +52,8 @@ void exchange_begin(struct exchange *exchange)
     exchange->body_bytes = 0;
     exchange->left_bytes = EXCHANGE_UNKNOWN_LENGTH;
     exchange->owned = true;
-    exchange->own = exchange->started = exchange->complete = exchange->bodiless = exchange->chunked = false;
+    exchange->own = exchange->started = exchange->complete = false;
+    exchange->bodiless = exchange->chunked = exchange->until_close = false;
     exchange->head = bytes_of(NULL, 0);
 }
 
@@ -66,8 +67,9 @@ void exchange_start(struct exchange *exchange, const struct exchange_head *head)
     exchange->bodiless = request->method == HTTP_HEAD || head->status == 204 || head->status == 304;
     exchange->left_bytes = exchange->bodiless ? EXCHANGE_UNKNOWN_LENGTH : head->body_len;
     exchange->chunked = unknown && !exchange->bodiless && request->minor >= 1;
+    exchange->until_close = unknown && !exchange->bodiless && !exchange->chunked;
     conn->close_after = head->close || !request->keep_alive || conn->body_unread || conn->server->draining ||
-                        (unknown && !exchange->bodiless && !exchange->chunked);
+                        exchange->until_close;
     if (conn->closing)
         return;
     if (exchange_write_head(exchange, head) < 0)

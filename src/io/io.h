@@ -205,6 +205,8 @@ void io_linger(struct io_loop *loop, struct io_op *op, struct io_handle socket, 
     uint64_t max_bytes);
 /* Bytes that the peer has not acknowledged yet, or below 0. Immediate. */
 int64_t io_unsent_bytes(struct io_loop *loop, struct io_handle socket);
+/* io_close will reset the connection: the peer sees an error instead of an end. Immediate. */
+int io_reset_on_close(struct io_loop *loop, struct io_handle socket);
 
 /* ---- foreign sockets: libcurl's ---- */
 

@@ -248,6 +248,17 @@ int64_t io_unsent_bytes(struct io_loop *loop, struct io_handle handle)
     return ioctl(socket->fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
 }
 
+int io_reset_on_close(struct io_loop *loop, struct io_handle handle)
+{
+    struct io_socket *socket = socket_find(loop, handle);
+    const struct linger none = {.l_onoff = 1, .l_linger = 0};
+    if (socket == NULL)
+        return -EBADF;
+    if (socket->fd < 0) /* the fake's: see fake_socket_reset() */
+        return -EOPNOTSUPP;
+    return setsockopt(socket->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none) < 0 ? -errno : 0;
+}
+
 void socket_begin_close(struct io_loop *loop, struct io_op *op, struct io_socket *socket)
 {
     CHECK(socket->closing == NULL && !socket->stale);

@@ -179,7 +179,7 @@ static enum io_choice driver(void)
 
 void front_init(struct front *front)
 {
-    for (size_t i = 0; i < PATTERN_BYTES && pattern[1] == 0; i++)
+    for (size_t i = 0; i < PATTERN_BYTES && pattern[0] == 0; i++)
         pattern[PATTERN_BYTES - 1 - i] = (uint8_t)('a' + ((PATTERN_BYTES - 1 - i) * 31 >> 3) % 26);
     struct io_report report;
     struct io_config config = {.choice = driver(), .socket_capacity = 256, .buffer_count = 8};
