@@ -162,7 +162,7 @@ static void start_reply(struct request *request, struct reply_facts *facts)
     request->part_at = 0;
     request->text_done = false;
     request->at = request->parts[0].first;
-    request->skip_disk_chunk = UINT64_MAX;
+    request->skip_disk_chunk = request->looked_again = UINT64_MAX;
     request_deliver(request);
 }
 

@@ -221,7 +221,7 @@ static enum next next_bytes(struct request *request, struct stretch *stretch)
             }
         }
         enum fetch_bytes coming = request_fetch_bytes(request);
-        if (coming != BYTES_COMING)
+        if (coming == BYTES_LATER || coming == BYTES_ENDED)
             return coming == BYTES_LATER ? NEXT_WAIT : NEXT_ENDED;
     }
 }

@@ -206,8 +206,13 @@ void request_fetch(struct request *request)
     else if (!request->whole_only && single_range(request))
         ask_for_range(request, &spec);
     request_watch(request);
-    if (!flight_enter(request->worker, &spec, &request->waiter))
-        request->collapsed = true;
+    spec.look_again = !request->head_known && !request->head_unreadable && request->restarts == 0;
+    enum flight_entry entry = flight_enter(request->worker, &spec, &request->waiter);
+    if (entry == FLIGHT_STORED) {
+        request_restart(request);
+        return;
+    }
+    request->collapsed = entry == FLIGHT_JOINED;
     head_progress(request);
 }
 
@@ -246,20 +251,31 @@ enum fetch_bytes request_fetch_bytes(struct request *request)
 {
     const struct part *part = &request->parts[request->part_at];
     const struct head *head = &request->head;
-    if (!head->strong)
-        return fetch_whole(request);
+    uint64_t chunk = request->at / head->chunk_bytes;
     if (!waiter_ready(request))
         return BYTES_LATER;
     struct flight_spec spec = basic_spec(request);
     spec.go_on = spec.ranged = true;
     spec.stored = head;
-    spec.first = request->pass ? request->at : request->at / head->chunk_bytes * head->chunk_bytes;
+    spec.first = request->pass ? request->at : chunk * head->chunk_bytes;
     spec.last = (request->pass ? part->end : missing_until(request, part->end)) - 1;
+    spec.join_only = !head->strong;
+    spec.look_again = chunk != request->skip_disk_chunk && chunk != request->looked_again;
+    request_watch(request);
+    switch (flight_enter(request->worker, &spec, &request->waiter)) {
+    case FLIGHT_STORED:
+        request->looked_again = chunk;
+        return BYTES_STORED;
+    case FLIGHT_NONE:
+        return fetch_whole(request);
+    case FLIGHT_JOINED:
+        request->collapsed = true;
+        return BYTES_COMING;
+    case FLIGHT_LED:
+        break;
+    }
     if (request->at < request->led_up_to)
         counter_add(&request->worker->proxy->stats.refetched_bytes, request->led_up_to - request->at);
-    request_watch(request);
-    if (!flight_enter(request->worker, &spec, &request->waiter))
-        request->collapsed = true;
     return BYTES_COMING;
 }
 

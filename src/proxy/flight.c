@@ -187,20 +187,6 @@ bool flight_claimed_by_other(const struct flight *flight, uint64_t position)
     return false;
 }
 
-bool flight_claims(
-    struct flights *flights, struct bytes identity, const uint8_t body_id[BODY_ID_LEN], uint64_t position)
-{
-    struct flight_stripe *stripe = stripe_of(flights, identity);
-    bool found = false;
-    CHECK(pthread_mutex_lock(&stripe->lock) == 0);
-    for (struct list_node *n = stripe->flights.next; n != &stripe->flights && !found; n = n->next) {
-        const struct flight *flight = CONTAINER_OF(n, struct flight, node);
-        found = bytes_equal(flight->identity, identity) && claims(flight, body_id, position);
-    }
-    CHECK(pthread_mutex_unlock(&stripe->lock) == 0);
-    return found;
-}
-
 /* ---- entering and leaving ---- */
 
 /* Does this flight bring what spec asks for? A head that was published already is judged by its freshness in
@@ -289,30 +275,58 @@ static struct flight *find_joinable(const struct flight_stripe *stripe, const st
     return NULL;
 }
 
-bool flight_enter(struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter)
+static bool stored_meanwhile(struct proxy_worker *worker, const struct flight_spec *spec)
+{
+    uint8_t buf[CHUNK_KEY_LEN];
+    if (!spec->look_again || spec->pass)
+        return false;
+    if (!spec->go_on)
+        return cache_may_have(worker->proxy->cache, identity_head_key(spec->identity));
+    uint64_t chunk = spec->first / spec->stored->chunk_bytes;
+    return cache_may_have(worker->proxy->cache, identity_chunk_key(buf, spec->stored->body_id, chunk));
+}
+
+/* Lock held. */
+static struct flight *lead(
+    struct proxy_worker *worker, struct flight_stripe *stripe, const struct flight_spec *spec)
+{
+    struct flight_spec mine = *spec;
+    if (spec->go_on)
+        mine.last = end_before_others(stripe, spec);
+    struct flight *flight = flight_make(worker, stripe, &mine);
+    if (!spec->pass) {
+        list_push_back(&stripe->flights, &flight->node);
+        flight->refs++;
+    }
+    return flight;
+}
+
+enum flight_entry flight_enter(
+    struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter)
 {
     struct flights *flights = worker->proxy->flights;
     struct flight_stripe *stripe = stripe_of(flights, spec->identity);
-    uint64_t position = spec->ranged ? spec->first : 0;
+    enum flight_entry entry = FLIGHT_JOINED;
     CHECK(pthread_mutex_lock(&stripe->lock) == 0);
     struct flight *flight = spec->pass ? NULL : find_joinable(stripe, spec);
-    bool led = !flight;
-    if (led) {
-        struct flight_spec mine = *spec;
-        if (spec->go_on)
-            mine.last = end_before_others(stripe, spec);
-        flight = flight_make(worker, stripe, &mine);
-        if (!spec->pass) {
-            list_push_back(&stripe->flights, &flight->node);
-            flight->refs++;
-        }
+    if (!flight && stored_meanwhile(worker, spec)) {
+        entry = FLIGHT_STORED;
+    } else if (!flight && spec->join_only) {
+        entry = FLIGHT_NONE;
+    } else if (!flight) {
+        entry = FLIGHT_LED;
+        flight = lead(worker, stripe, spec);
     }
-    waiter_add(flight, waiter, position);
+    if (flight)
+        waiter_add(flight, waiter, spec->ranged ? spec->first : 0);
     CHECK(pthread_mutex_unlock(&stripe->lock) == 0);
-    counter_add(led ? &flights->stats->flights_started : &flights->stats->flights_joined, 1);
-    if (led)
+    if (entry == FLIGHT_JOINED)
+        counter_add(&flights->stats->flights_joined, 1);
+    if (entry == FLIGHT_LED) {
+        counter_add(&flights->stats->flights_started, 1);
         fill_start(flight);
-    return led;
+    }
+    return entry;
 }
 
 void flight_leave(struct flight_waiter *waiter)

@@ -65,16 +65,18 @@ struct flight_spec {
     bool pass;                 /* alone, nothing stored */
     bool revalidate;           /* If-None-Match of `stored` */
     bool go_on;                /* the body of `stored`, by If-Match; else a head is asked for */
+    bool join_only;            /* leads none */
+    bool look_again;           /* see FLIGHT_STORED */
     const struct head *stored; /* or NULL; copied */
     struct item *stored_item;  /* of `stored`, to copy an inline body from; or NULL */
 };
 
-/* Joins a flight that brings what spec asks for, or leads a new one on this worker. Returns true if it leads.
- * The waiter is in it from now on. */
-bool flight_enter(struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter);
-/* Whether another flight has claimed this byte of that body: then entering for it would join. */
-bool flight_claims(
-    struct flights *flights, struct bytes identity, const uint8_t body_id[BODY_ID_LEN], uint64_t position);
+/* Joins a flight that brings what spec asks for, or leads a new one on this worker; the waiter is in it from
+ * now on. FLIGHT_STORED: with spec.look_again, what was missing has been stored meanwhile (flights store
+ * before they end), and the waiter is in none. FLIGHT_NONE: with spec.join_only, there is none. */
+enum flight_entry { FLIGHT_LED, FLIGHT_JOINED, FLIGHT_STORED, FLIGHT_NONE };
+enum flight_entry flight_enter(
+    struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter);
 /* Lets go; the flight may end by it. No wake comes after, though a message may be under way. */
 void flight_leave(struct flight_waiter *waiter);
 static inline bool flight_waiter_idle(const struct flight_waiter *waiter)

@@ -38,8 +38,10 @@ static void head_read(struct cache_get *get, int result, struct item *item)
     request->head_reading = false;
     if (result == 0)
         head_found(request, item, CACHE_DISK);
-    else
+    else {
+        request->head_unreadable = true;
         request_fetch(request);
+    }
 }
 
 void request_lookup(struct request *request)

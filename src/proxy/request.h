@@ -60,7 +60,7 @@ struct request {
     bool whole_only;  /* no strong validator: one whole fetch */
     bool validated;   /* the origin was asked on behalf of this request */
     bool head_missed; /* the head came from the origin */
-    bool not_modified, collapsed, storing, asked;
+    bool not_modified, collapsed, storing, asked, head_unreadable;
     unsigned restarts, origin_status;
     struct head head;
     bool head_known;
@@ -79,6 +79,7 @@ struct request {
     bool text_done, begun, sending, ending, gone;
     uint64_t at;
     uint64_t skip_disk_chunk; /* whose disk read failed */
+    uint64_t looked_again;    /* chunk that was said to be stored meanwhile: believed once */
     uint64_t led_up_to;       /* bytes before this were fetched for this request once */
     struct slot slots[REQUEST_SLOTS];
     struct item *held[REQUEST_SEND_ITEMS];
@@ -109,7 +110,7 @@ void request_answer(struct request *request);
 void request_fetch(struct request *request);
 /* fetch.c: asks for the bytes from `at` on; the waiter is in a flight afterwards. False: ended or restarted.
  */
-enum fetch_bytes { BYTES_COMING, BYTES_LATER, BYTES_ENDED };
+enum fetch_bytes { BYTES_COMING, BYTES_LATER, BYTES_STORED, BYTES_ENDED };
 enum fetch_bytes request_fetch_bytes(struct request *request);
 /* fetch.c: the flight failed, or its bytes can't be had. */
 void request_flight_failed(struct request *request);
