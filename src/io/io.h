@@ -84,6 +84,8 @@ int io_loop_destroy(struct io_loop *loop, uint64_t drain_ns);
 /* Monotonic and wall time of this turn (cached; the fake's own clock under the fake). */
 uint64_t io_now_ns(const struct io_loop *loop);
 uint64_t io_wall_ns(const struct io_loop *loop);
+/* Monotonic time right now, for durations that may lie within one turn. */
+uint64_t io_clock_ns(struct io_loop *loop);
 
 struct io_loop_stats {
     uint64_t turns, completions, submissions, system_waits;

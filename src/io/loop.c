@@ -182,6 +182,15 @@ uint64_t io_wall_ns(const struct io_loop *loop)
     return loop->wall_ns;
 }
 
+uint64_t io_clock_ns(struct io_loop *loop)
+{
+    uint64_t monotonic_ns, wall_ns;
+    if (loop->driver->now == NULL)
+        return clock_monotonic_ns();
+    loop->driver->now(loop, &monotonic_ns, &wall_ns);
+    return monotonic_ns;
+}
+
 void io_loop_stats(const struct io_loop *loop, struct io_loop_stats *stats)
 {
     *stats = loop->stats;

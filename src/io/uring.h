@@ -43,7 +43,9 @@ struct uring {
 
 /* The socket's driver part. */
 struct uring_socket {
-    uint64_t more; /* the last receive left bytes behind: try at once instead of polling first */
+    bool more; /* the last receive left bytes behind: try at once instead of polling first */
+    bool full; /* the last send was short: poll first instead of trying */
+    uint8_t spare[6];
 };
 
 static inline struct uring *uring_of(const struct io_loop *loop)

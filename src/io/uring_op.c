@@ -54,6 +54,8 @@ static void prepare_send(struct io_uring_sqe *entry, struct io_op *op)
         io_uring_prep_send(entry, op->io.fd, message->msg_iov->iov_base, message->msg_iov->iov_len, flags);
     else
         io_uring_prep_sendmsg(entry, op->io.fd, message, (unsigned)flags);
+    if (((const struct uring_socket *)io_op_socket(op)->driver)->full)
+        entry->ioprio |= IORING_RECVSEND_POLL_FIRST;
 }
 
 static void prepare_poll(struct io_uring_sqe *entry, struct io_op *op)
@@ -278,11 +280,22 @@ static void finish_recv(struct io_loop *loop, struct io_op *op, int result, unsi
         io_complete(op, result);
         return;
     }
-    socket->more = 1;
+    socket->more = true;
     if (loop->buffers.free_count > 0 && !(op->io.flags & IO_FLAG_CANCEL))
         start(loop, op); /* one came back since, or the free ones were taken by completions not yet seen */
     else
         io_buffer_wait(op);
+}
+
+static void finish_send(struct io_op *op, int result)
+{
+    const struct msghdr *message = (const void *)op->io.small;
+    struct uring_socket *socket = io_op_socket(op)->driver;
+    size_t total = 0;
+    for (size_t i = 0; i < message->msg_iovlen; i++)
+        total += message->msg_iov[i].iov_len;
+    socket->full = result >= 0 && (size_t)result < total;
+    io_complete(op, result);
 }
 
 static int ready_mask(int events)
@@ -354,7 +367,7 @@ void uring_finish(struct io_loop *loop, struct io_op *op, int result, unsigned f
         finish_recv(loop, op, result, flags);
         break;
     case IO_KIND_SEND:
-        io_complete(op, result);
+        finish_send(op, result);
         break;
     case IO_KIND_POLL:
         io_complete(op, result < 0 ? result : ready_mask(result));

@@ -283,7 +283,7 @@ static bool vector_has_room(const struct request *request, unsigned count)
 static void begin(struct request *request)
 {
     request->begun = true;
-    request->first_byte_ns = io_now_ns(request->worker->loop);
+    request->first_byte_ns = io_clock_ns(request->worker->loop);
     io_cancel(request->worker->loop, &request->deadline);
     exchange_start(request->exchange, &(struct exchange_head){
                                           .status = request->status,

@@ -160,7 +160,7 @@ void request_release(struct request *request)
     if (request->sending || io_op_busy(&request->deadline) || !flight_waiter_idle(&request->waiter))
         return;
     CHECK(request->held_count == 0);
-    uint64_t duration_ns = io_now_ns(request->worker->loop) - request->started_ns;
+    uint64_t duration_ns = io_clock_ns(request->worker->loop) - request->started_ns;
     enum cache_result result = result_of(request);
     count(request, result, duration_ns);
     log_line(request, result, duration_ns);

@@ -130,7 +130,7 @@ static void reply(struct request *request, const struct exchange_head *head, str
     request->step = STEP_END;
     request->begun = true;
     request->status = head->status;
-    request->first_byte_ns = io_now_ns(request->worker->loop);
+    request->first_byte_ns = io_clock_ns(request->worker->loop);
     io_cancel(request->worker->loop, &request->deadline);
     exchange_start(request->exchange, head);
     request->iov[0] = (struct iovec){(void *)(uintptr_t)body.ptr, body.len};
