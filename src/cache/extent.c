@@ -203,32 +203,54 @@ void space_give(struct space *space, uint32_t e)
     poison(space_at(space, extent_frame(e)), (size_t)extent_frames(e) * FRAME_BYTES);
 }
 
-/* A run of up to `want` frames (at most 64): whole if any block can, else the largest class there is. */
-static bool find_run(const struct space *space, unsigned want, uint32_t *run)
+/* Where to take `want` frames in a block: the shortest run of free ones that holds them, aligned there if
+ * they are a whole class and can be. BLOCK_FRAMES: there is no such run. */
+static unsigned fit(uint64_t free, unsigned want)
 {
-    unsigned class = class_for(want);
-    uint32_t at = class > CLASS_4K ? space->by_class[class - 1] : 0;
+    unsigned best = BLOCK_FRAMES, best_len = BLOCK_FRAMES + 1;
+    for (uint64_t left = free; left;) {
+        unsigned first = (unsigned)__builtin_ctzll(left);
+        uint64_t beyond = ~(left >> first);
+        unsigned len = beyond ? (unsigned)__builtin_ctzll(beyond) : BLOCK_FRAMES;
+        if (len >= want && len < best_len) {
+            best = first;
+            best_len = len;
+        }
+        left = len == BLOCK_FRAMES ? 0 : left & ~run_mask(first, len);
+    }
+    if (best == BLOCK_FRAMES || class_frames[class_for(want)] != want)
+        return best;
+    uint64_t aligned = mask_runs(run_mask(best, best_len), want) & class_aligned[class_for(want)];
+    return aligned ? (unsigned)__builtin_ctzll(aligned) : best;
+}
+
+/* Like fit, among the first few blocks of a list. */
+static bool fit_listed(const struct space *space, uint32_t at, unsigned want, uint32_t *run)
+{
     for (unsigned probe = 0; at && probe < PROBES; probe++, at = space->blocks[at - 1].by_class.next) {
-        uint64_t starts = mask_runs(~space->blocks[at - 1].used, want);
-        if (starts) {
-            *run = extent_of((at - 1) * BLOCK_FRAMES + (unsigned)__builtin_ctzll(starts), want);
+        unsigned first = fit(~space->blocks[at - 1].used, want);
+        if (first < BLOCK_FRAMES) {
+            *run = extent_of((at - 1) * BLOCK_FRAMES + first, want);
             return true;
         }
     }
-    unsigned have = class;
-    while (have < BLOCK_CLASSES && !space->by_class[have])
-        have++;
-    if (have == BLOCK_CLASSES)
-        for (have = class - 1; have > CLASS_FULL && !space->by_class[have];)
-            have--;
-    if (have == CLASS_FULL)
-        return false;
-    at = space->by_class[have] - 1;
-    unsigned len = want < class_frames[have] ? want : class_frames[have];
-    uint64_t starts = mask_runs(~space->blocks[at].used, class_frames[have]) & class_aligned[have];
-    CHECK(starts != 0);
-    *run = extent_of(at * BLOCK_FRAMES + (unsigned)__builtin_ctzll(starts), len);
-    return true;
+    return false;
+}
+
+/* A run of up to `want` frames (at most 64): whole if any block of its class or a larger can, else the
+ * largest class there is. */
+static bool find_run(const struct space *space, unsigned want, uint32_t *run)
+{
+    unsigned class = class_for(want);
+    if (class > CLASS_4K && fit_listed(space, space->by_class[class - 1], want, run))
+        return true; /* unaligned */
+    for (unsigned have = class; have < BLOCK_CLASSES; have++)
+        if (fit_listed(space, space->by_class[have], want, run))
+            return true;
+    for (unsigned have = class - 1; have > CLASS_FULL; have--)
+        if (fit_listed(space, space->by_class[have], class_frames[have], run))
+            return true;
+    return false;
 }
 
 int space_take(struct space *space, uint64_t frames, uint32_t *extents, unsigned max)

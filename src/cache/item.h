@@ -63,8 +63,9 @@ void item_sequence_set(struct item *item, uint64_t sequence);
 
 /* Parts of memory that hold the bytes [from, from + len) counted from the first byte held; len within held_len. Returns the
  * number of parts, or -1 when `max` is too small. ITEM_VECTOR_MAX is enough for any item of up to 1 MiB; nearly always
- * it is 1 to 12 (many parts come of many scattered pins); it leaves room for a head before it in IO_VECTOR_MAX. */
-#define ITEM_VECTOR_MAX 60
+ * it is 1 to 12; more parts come of many scattered pins. With a head before them they may exceed IO_VECTOR_MAX:
+ * send what item_vector_some() gives. */
+#define ITEM_VECTOR_MAX 64
 int item_vector(const struct item *item, uint32_t from, uint32_t len, struct iovec *iov, int max);
 /* The same for as many of the bytes as fit in `max` parts (1 or more); *parts is how many. Returns the bytes they hold. */
 uint32_t item_vector_some(

@@ -254,18 +254,18 @@ static void test_exhaustion(void **state)
 static void test_sizes_change(void **state)
 {
     (void)state;
-    static const uint32_t sizes[] = {4096, 262144, 1, 20480, 1048576, 4096, 65536, 5 << 20, 100, 262144};
-    struct memory *memory = create(32 * MIB);
+    static const uint32_t sizes[] = {4096, 262144, 1, 20480, 1048576, 4096, 65536, 2 << 20, 100, 262144};
+    struct memory *memory = create(16 * MIB);
     uint64_t number = 0;
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-        for (uint64_t bytes = 0; bytes < 80 * MIB; bytes += sizes[i] < 4096 ? 4096 : sizes[i])
+        for (uint64_t bytes = 0; bytes < 32 * MIB; bytes += sizes[i] < 4096 ? 4096 : sizes[i])
             put(memory, number++, sizes[i], 1);
         uint64_t there = 0;
         for (uint64_t old = 0; old < number; old++)
             there += memory_has(memory, key_of(&(uint64_t){old}));
         struct memory_stats stats = stats_of(memory);
         assert_int_equal(there, stats.items);
-        assert_true(stats.used_bytes > 26 * MIB);
+        assert_true(stats.used_bytes > 13 * MIB);
         struct item *item = take_filled(memory, number, sizes[i]);
         struct iovec iov[ITEM_VECTOR_MAX];
         if (sizes[i] <= MIB)
@@ -313,10 +313,11 @@ static void test_room_among_pins(void **state)
     pinned_steps(8 * MIB, 16, 256 << 10);
     pinned_steps(8 * MIB, 4, 256 << 10); /* the quarter past which senders copy */
     pinned_steps(8 * MIB, 3, 256 << 10);
+    pinned_steps(8 * MIB, 2, 256 << 10);
     pinned_steps(8 * MIB, 16, 1 << 20);
     pinned_steps(8 * MIB, 6, 1 << 20);
-    pinned_steps(64 * MIB, 4, 256 << 10);
-    pinned_steps(64 * MIB, 8, 1 << 20);
+    pinned_steps(24 * MIB, 4, 256 << 10);
+    pinned_steps(24 * MIB, 8, 1 << 20);
 }
 
 /* Half of the memory pinned at random in items of all sizes. */
@@ -326,7 +327,7 @@ static void test_room_among_random_pins(void **state)
     struct random random;
     random_init(&random, 42);
     struct memory *memory = create(16 * MIB);
-    for (uint64_t round = 0; round < 20; round++) {
+    for (uint64_t round = 0; round < 8; round++) {
         struct item *held[4096];
         unsigned count = 0;
         while (stats_of(memory).pinned_bytes < 7 * MIB) {
@@ -372,7 +373,6 @@ static void test_scan(void **state)
 struct churn {
     struct memory *memory;
     uint64_t seed, finds, wrong, exhausted;
-    int64_t duration_ns;
 };
 
 static const uint32_t churn_sizes[] = {1, 100, 4096, 5000, 20480, 65536, 262144, 300000};
@@ -384,7 +384,7 @@ static void *churn(void *context)
     random_init(&random, churn->seed);
     struct item *held[16] = {0};
     uint64_t numbers[16] = {0};
-    for (unsigned turn = 0; turn < 30000; turn++) {
+    for (unsigned turn = 0; turn < 5000; turn++) {
         uint64_t number = random_below(&random, random_below(&random, 2) ? 200 : 2000);
         uint32_t size = churn_sizes[number % 8];
         unsigned place = (unsigned)random_below(&random, 16);
@@ -437,8 +437,8 @@ static void test_threads(void **state)
         finds += churns[i].finds;
     }
     struct memory_stats stats = stats_of(memory);
-    assert_true(finds > 1000);
-    assert_true(stats.evictions > 1000);
+    assert_true(finds > 500);
+    assert_true(stats.evictions > 500);
     assert_int_equal(stats.pinned_bytes, 0);
     memory_destroy(memory);
 }
