@@ -18,6 +18,9 @@ void rig_open_with(struct rig *rig, struct io_config config)
 {
     struct io_report report;
     *rig = (struct rig){.fake = conformance_is_fake()};
+    const char *seed = getenv("YATA_SEED");
+    if (seed != NULL)
+        config.fake_seed += strtoull(seed, NULL, 10);
     config.choice = conformance_driver();
     assert_int_equal(io_create(&rig->io, &config, &report), 0);
     assert_int_equal(report.chosen, conformance_driver());

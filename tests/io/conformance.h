@@ -6,7 +6,7 @@
  * submitting call, and that nothing was left open. A test that leaks or loses a callback therefore fails by
  * itself.
  *
- * The driver is argv[1] or the environment variable YATA_IO_DRIVER.
+ * The driver is argv[1] or the environment variable YATA_IO_DRIVER. YATA_SEED moves the seeds of the fake.
  */
 #pragma once
 

@@ -80,6 +80,43 @@ static void test_recv_at_completion(void **state)
     rig_close(&rig);
 }
 
+/* The same where the bytes come from outside the loop: they and the cancel meet inside the system. */
+static void test_recv_and_bytes_meet(void **state)
+{
+    (void)state;
+    if (conformance_is_fake())
+        skip();
+    struct rig rig;
+    struct io_handle end;
+    struct probe probe;
+    int ends[2];
+    unsigned cancelled = 0;
+    rig_open(&rig);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    assert_int_equal(io_adopt(rig.loop, ends[0], &end), 0);
+    for (uint8_t i = 0; i < 100; i++) {
+        io_recv(rig.loop, probe_start(&rig, &probe), end);
+        pass(&rig, i % 4 < 3 ? IN_FLIGHT : BEFORE);
+        if (i % 2 == 0)
+            assert_int_equal(write(ends[1], &i, 1), 1);
+        io_cancel(rig.loop, &probe.op);
+        if (i % 2 == 1)
+            assert_int_equal(write(ends[1], &i, 1), 1);
+        if (probe_wait(&probe) == -ECANCELED) {
+            cancelled++;
+            assert_null(probe.op.buffer);
+            io_recv(rig.loop, probe_start(&rig, &probe), end);
+        }
+        assert_int_equal(probe_wait(&probe), 1);
+        assert_int_equal(probe.op.buffer[0], i);
+        io_buffer_give(rig.loop, &probe.op.buffer);
+    }
+    assert_true(cancelled > 0);
+    close(ends[1]);
+    socket_close(&rig, end);
+    rig_close(&rig);
+}
+
 static void test_accept(void **state)
 {
     (void)state;
@@ -291,10 +328,11 @@ static void test_idle_op(void **state)
 int run_cancel(void)
 {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_recv),
-        cmocka_unit_test(test_recv_at_completion), cmocka_unit_test(test_accept),
-        cmocka_unit_test(test_accept_at_completion), cmocka_unit_test(test_connect),
-        cmocka_unit_test(test_connect_at_completion), cmocka_unit_test(test_send),
-        cmocka_unit_test(test_send_before_it_starts), cmocka_unit_test(test_work),
-        cmocka_unit_test(test_work_queued_behind_others), cmocka_unit_test(test_idle_op)};
+        cmocka_unit_test(test_recv_at_completion), cmocka_unit_test(test_recv_and_bytes_meet),
+        cmocka_unit_test(test_accept), cmocka_unit_test(test_accept_at_completion),
+        cmocka_unit_test(test_connect), cmocka_unit_test(test_connect_at_completion),
+        cmocka_unit_test(test_send), cmocka_unit_test(test_send_before_it_starts),
+        cmocka_unit_test(test_work), cmocka_unit_test(test_work_queued_behind_others),
+        cmocka_unit_test(test_idle_op)};
     return cmocka_run_group_tests_name("cancel", tests, NULL, NULL);
 }

@@ -46,6 +46,34 @@ static void test_receives_wait_for_buffers(void **state)
     rig_close(&rig);
 }
 
+/* First come, first served. */
+static void test_waiting_is_in_order(void **state)
+{
+    (void)state;
+    enum { WAITING = 4 };
+    struct rig rig;
+    struct io_handle clients[WAITING + 1], servers[WAITING + 1];
+    struct probe receiving[WAITING + 1];
+    rig_open_with(&rig, (struct io_config){.buffer_count = 1, .fake_seed = 7});
+    for (int i = 0; i <= WAITING; i++) {
+        pair_open(&rig, &clients[i], &servers[i]);
+        assert_int_equal(send_whole(&rig, clients[i], "x", 1), 1);
+        io_recv(rig.loop, probe_start(&rig, &receiving[i]), servers[i]);
+        rig_idle(&rig, 5 * NS_PER_MS);
+    }
+    for (int i = 0; i <= WAITING; i++) {
+        rig_idle(&rig, 5 * NS_PER_MS);
+        for (int k = 0; k <= WAITING; k++)
+            assert_int_equal(receiving[k].done, k <= i ? 1 : 0);
+        io_buffer_give(rig.loop, &receiving[i].op.buffer);
+    }
+    for (int i = 0; i <= WAITING; i++) {
+        socket_close(&rig, clients[i]);
+        socket_close(&rig, servers[i]);
+    }
+    rig_close(&rig);
+}
+
 /* A receive that waits for a buffer can be cancelled and closed like any other. */
 static void test_cancel_while_waiting_for_a_buffer(void **state)
 {
@@ -151,7 +179,8 @@ static void test_slots_are_reused(void **state)
 int run_pools(void)
 {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_receives_wait_for_buffers),
-        cmocka_unit_test(test_cancel_while_waiting_for_a_buffer), cmocka_unit_test(test_buffers_go_round),
-        cmocka_unit_test(test_socket_capacity), cmocka_unit_test(test_slots_are_reused)};
+        cmocka_unit_test(test_waiting_is_in_order), cmocka_unit_test(test_cancel_while_waiting_for_a_buffer),
+        cmocka_unit_test(test_buffers_go_round), cmocka_unit_test(test_socket_capacity),
+        cmocka_unit_test(test_slots_are_reused)};
     return cmocka_run_group_tests_name("pools", tests, NULL, NULL);
 }
