@@ -56,8 +56,11 @@ uint64_t item_sequence(const struct item *item)
 
 void item_sequence_set(struct item *item, uint64_t sequence)
 {
-    CHECK(sequence > 0 && sequence >= item_sequence(item));
-    atomic_store_explicit(&item->sequence, sequence, memory_order_relaxed);
+    CHECK(sequence > 0);
+    uint64_t old = item_sequence(item);
+    while (old < sequence && !atomic_compare_exchange_weak_explicit(
+                                 &item->sequence, &old, sequence, memory_order_relaxed, memory_order_relaxed))
+        ;
 }
 
 const uint32_t *item_extents(const struct item *item)

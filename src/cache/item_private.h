@@ -1,6 +1,6 @@
 /*
  * What the modules of the memory tier share: an item's layout and the tier's own struct. Nobody else includes
- * this; the disk tier and cache.c take item_sequence_set() from it.
+ * this.
  *
  * References: bit 0 of `references` is the tier's, the rest counts the others' in steps of ITEM_REFERENCE. So
  * "evictable" is the value 1, and exactly one thread sees it become 0 and frees. Others' first reference to a
@@ -59,9 +59,6 @@ struct memory {
     uint64_t private_count; /* items that exist outside the table */
     uint64_t inserts, evictions, evicted_bytes, ghost_hits, exhausted, page_moves;
 };
-
-/* Once, before the item is complete or put; later calls may only raise it. */
-void item_sequence_set(struct item *item, uint64_t sequence);
 
 const uint32_t *item_extents(const struct item *item);
 
