@@ -206,6 +206,7 @@ static void attempt_over(struct s3_attempt *attempt, int error)
         sj->job.fetch->first_byte_ns = attempt->first_byte_ns;
     if (error == E_UNREACHABLE || error == E_TLS || (error == E_TIMEOUT && attempt->sent_ns == 0))
         counter_add(&stats->connect_errors, 1);
+    attempt->fresh = error != 0; /* what broke one kept connection may have broken others */
     if (error == 0 && attempt->object) {
         s3_finish(sj, 0);
     } else if (error == 0) {

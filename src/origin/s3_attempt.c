@@ -110,12 +110,17 @@ static int on_connected(void *context, char *remote_ip, char *local_ip, int remo
 
 /* ---- the end ---- */
 
+static long connections_opened(const struct s3_attempt *attempt)
+{
+    long opened = 0;
+    curl_easy_getinfo(attempt->easy, CURLINFO_NUM_CONNECTS, &opened);
+    return opened;
+}
+
 static void release(struct s3_attempt *attempt)
 {
     curl_loop_remove(attempt->curl, attempt->easy);
-    long opened = 0;
-    if (curl_easy_getinfo(attempt->easy, CURLINFO_NUM_CONNECTS, &opened) == CURLE_OK && opened > 0)
-        counter_add(&attempt->origin->stats.connections_opened, (uint64_t)opened);
+    counter_add(&attempt->origin->stats.connections_opened, (uint64_t)connections_opened(attempt));
     curl_easy_cleanup(attempt->easy);
     attempt->easy = NULL;
     s3_request_free(&attempt->built);
@@ -163,16 +168,21 @@ static int outcome(struct s3_attempt *attempt, CURLcode code)
 {
     bool complete = attempt->response.complete;
     attempt->may_retry = false;
+    /* On a kept connection, nonsense may be left over from the answer before (a body longer than promised). */
+    bool may_be_stale = !complete && connections_opened(attempt) == 0;
     if (attempt->verdict != 0) {
-        attempt->may_retry = attempt->verdict == E_TIMEOUT;
+        attempt->may_retry = attempt->verdict == E_TIMEOUT || may_be_stale;
         return attempt->verdict;
     }
     if (complete && !attempt->object)
         return 0;
     if (complete && attempt->length != UINT64_MAX && attempt->got == attempt->length)
         return 0; /* also where the connection broke after the last byte */
-    if (code != CURLE_OK)
-        return translate(attempt, code);
+    if (code != CURLE_OK) {
+        int error = translate(attempt, code);
+        attempt->may_retry = attempt->may_retry || (error == E_PROTOCOL && may_be_stale);
+        return error;
+    }
     if (!complete)
         return E_PROTOCOL;
     if (attempt->length == UINT64_MAX)
@@ -246,6 +256,7 @@ static void set_options(struct s3_attempt *attempt, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_PRIVATE, attempt);
     curl_easy_setopt(easy, CURLOPT_URL, attempt->built.url);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, attempt->built.lines);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, attempt->fresh ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_NOBODY, head_only ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(origin->connect_timeout_ns / NS_PER_MS));
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, head_only ? 16L * 1024 : RECEIVE_BUFFER_BYTES);

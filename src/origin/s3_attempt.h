@@ -22,6 +22,7 @@ struct s3_attempt {
     struct curl_loop *curl;
     struct io_loop *loop;
     struct origin_request request; /* what this attempt asks */
+    bool fresh;                    /* on a new connection, not a kept one */
     /* A checked 200, 206 or 304. 0, or an error that ends the attempt. */
     int (*head)(struct s3_attempt *attempt, const struct origin_head *head);
     /* As origin_fetch.body. */

@@ -218,6 +218,350 @@ static void test_faults(void **state)
     origin_destroy(origin);
 }
 
+/* ---- stories ---- */
+
+static void test_pause_and_leftovers(void **state)
+{
+    struct origin *origin = make_origin(&(struct origin_config){0});
+    static const char *const keys[] = {
+        "ok,size=3000000", "chunked,size=300000", "reset-body,size=300000,at=100000"};
+    static const size_t takes[] = {40000, 7001, 999};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        struct caught caught = {.take_max = takes[i]};
+        caught_run(&caught, *state, origin, keys[i]);
+        assert_int_equal(caught.fetch.error, 0);
+        assert_true(caught.len >= 300000);
+        check_bytes(&caught, 0, 1);
+        caught_free(&caught);
+    }
+    origin_destroy(origin);
+}
+
+/* A pause longer than the stall time-out is not a stall. */
+static void test_no_timeout_while_paused(void **state)
+{
+    struct origin *origin =
+        make_origin(&(struct origin_config){.stall_timeout_ns = 100 * NS_PER_MS, .max_attempts = 1});
+    struct caught caught = {.take_max = 200000, .pause_ns = 300 * NS_PER_MS};
+    caught_run(&caught, *state, origin, "ok,size=30000000");
+    (void)caught.len;
+    assert_int_equal(caught.fetch.error, 0);
+    caught_free(&caught);
+    origin_destroy(origin);
+}
+
+/* While paused the origin is held back: its bytes don't pile up with us. */
+static void test_back_pressure(void **state)
+{
+    struct rig *rig = *state;
+    struct origin *origin = make_origin(&(struct origin_config){0});
+    struct caught caught = {.take_max = 1, .drop_body = true};
+    caught_start(&caught, rig, origin, "endless");
+    while (!caught.paused)
+        io_loop_turn(rig->loop, NS_PER_MS);
+    rig_turn_for(rig, 300 * NS_PER_MS);
+    uint64_t sent = child_count(&child, "endless", "bytes");
+    rig_turn_for(rig, 300 * NS_PER_MS);
+    assert_true(caught.paused);
+    assert_int_equal(child_count(&child, "endless", "bytes"), sent);
+    origin_fetch_cancel(&caught.fetch);
+    caught.paused = false;
+    caught_wait(&caught);
+    assert_int_equal(caught.fetch.error, E_CANCELED);
+    origin_destroy(origin);
+}
+
+struct timed {
+    const char *key;
+    struct origin_config config;
+    int error;
+    uint64_t least_ms, most_ms;
+    unsigned attempts;
+};
+
+static void test_timeouts(void **state)
+{
+    static const struct timed rows[] = {
+        {"hang,n=0",
+            {.first_byte_timeout_ns = 200 * NS_PER_MS, .connect_timeout_ns = NS_PER_S, .max_attempts = 1},
+            E_TIMEOUT, 200, 900, 1},
+        {"stall,n=0", {.stall_timeout_ns = 200 * NS_PER_MS, .max_attempts = 1}, E_TIMEOUT, 200, 900, 1},
+        /* resumed after the stall */
+        {"stall", {.stall_timeout_ns = 200 * NS_PER_MS}, 0, 200, 1500, 2},
+        {"hang", {.first_byte_timeout_ns = 200 * NS_PER_MS}, 0, 200, 1500, 2},
+        /* a drip is no stall */
+        {"drip,size=5000,ms=150", {.stall_timeout_ns = 400 * NS_PER_MS}, 0, 600, 3000, 1},
+        /* Retry-After is waited for, and given up when it is beyond the budget */
+        {"status,after=1", {.max_attempts = 2}, 0, 1000, 2500, 2},
+        {"status,after=100", {.max_attempts = 2}, E_EXHAUSTED, 0, 500, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct origin *origin = make_origin(&rows[i].config);
+        struct caught caught = {0};
+        uint64_t begun_ns = clock_monotonic_ns();
+        caught_run(&caught, *state, origin, rows[i].key);
+        uint64_t took_ms = (caught.done_ns - begun_ns) / NS_PER_MS;
+        print_message("%s: error %d after %u ms, %u attempts\n", rows[i].key, caught.fetch.error,
+            (unsigned)took_ms, caught.fetch.attempts);
+        assert_int_equal(caught.fetch.error, rows[i].error);
+        assert_int_equal(caught.fetch.attempts, rows[i].attempts);
+        assert_in_range(took_ms, rows[i].least_ms, rows[i].most_ms);
+        if (rows[i].error == E_EXHAUSTED)
+            assert_int_equal(caught.fetch.retry_after_s, 100);
+        check_bytes(&caught, 0, 1);
+        caught_free(&caught);
+        origin_destroy(origin);
+    }
+}
+
+/* The object changes between the first half and the resumption. */
+static void test_changed_meanwhile(void **state)
+{
+    struct rig *rig = *state;
+    struct origin *origin = make_origin(&(struct origin_config){.initial_backoff_ns = 400 * NS_PER_MS});
+    struct caught caught = {0};
+    caught_start(&caught, rig, origin, "truncate");
+    while (caught.len < 50000)
+        io_loop_turn(rig->loop, NS_PER_MS);
+    child_control(&child, "version?seed=2");
+    caught_wait(&caught);
+    assert_int_equal(caught.fetch.error, E_CHANGED);
+    assert_int_equal(caught.len, 50000);
+    check_bytes(&caught, 0, 1);
+    caught_free(&caught);
+    origin_destroy(origin);
+}
+
+/* What resumption asks for. */
+static void test_resume_asks_for_the_rest(void **state)
+{
+    struct origin *origin = make_origin(&(struct origin_config){0});
+    struct caught caught = {0};
+    caught.fetch.request.ranged = true;
+    caught.fetch.request.first = 1000;
+    caught.fetch.request.last = ORIGIN_TO_END;
+    caught_run(&caught, *state, origin, "truncate,at=500");
+    assert_int_equal(caught.fetch.error, 0);
+    assert_non_null(strstr(child_control(&child, "stats"),
+        "\"ranges\": [\"bytes=1000-\", \"bytes=1500-99999\"], \"if_match\": [null, \"\\\"v1\\\"\"]"));
+    caught_free(&caught);
+    origin_destroy(origin);
+}
+
+static void test_cancel(void **state)
+{
+    struct rig *rig = *state;
+    struct origin *origin = make_origin(
+        &(struct origin_config){.initial_backoff_ns = 5 * NS_PER_S, .max_backoff_ns = 5 * NS_PER_S});
+    struct caught rows[6] = {
+        {.heads = 0},                           /* at once */
+        {.cancel_at_head = true},               /* in head */
+        {.cancel_after = 1},                    /* in body */
+        {.cancel_after = 100, .take_max = 100}, /* paused */
+        {.heads = 0},                           /* before the first byte */
+        {.heads = 0},                           /* backing off */
+    };
+    static const char *const keys[] = {"ok", "ok", "endless", "endless", "hang", "reset-before"};
+    for (size_t i = 0; i < 6; i++) {
+        caught_start(&rows[i], rig, origin, keys[i]);
+        if (i == 0)
+            origin_fetch_cancel(&rows[i].fetch);
+        if (i >= 4) {
+            rig_turn_for(rig, 100 * NS_PER_MS);
+            origin_fetch_cancel(&rows[i].fetch);
+        }
+        assert_int_equal(rows[i].dones, 0);
+        caught_wait(&rows[i]);
+        assert_int_equal(rows[i].fetch.error, E_CANCELED);
+        caught_free(&rows[i]);
+    }
+    assert_int_equal(counter_get(&origin_stats(origin)->in_flight), 0);
+    origin_destroy(origin);
+}
+
+/* Whatever runs when the client stops ends with E_CANCELED, before the stop is done. */
+static void test_stop_in_flight(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"endless", "hang", "status,n=0,after=5", "ok,size=9000000", "ok"};
+    struct caught rows[5] = {{.drop_body = true}, {.heads = 0}, {.heads = 0}, {.take_max = 1}, {.heads = 0}};
+    struct rig rig;
+    rig_init(&rig);
+    struct origin *origin = make_origin(&(struct origin_config){0});
+    for (size_t i = 0; i < 4; i++)
+        caught_start(&rows[i], &rig, origin, keys[i]);
+    rig_turn_for(&rig, 200 * NS_PER_MS);
+    caught_start(&rows[4], &rig, origin, keys[4]);
+    rig_deinit(&rig);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(rows[i].dones, 1);
+        assert_int_equal(rows[i].fetch.error, E_CANCELED);
+        caught_free(&rows[i]);
+    }
+    origin_destroy(origin);
+}
+
+/* At most pool_size at a time; connections are kept and used again. */
+static void test_pool(void **state)
+{
+    struct origin *origin = make_origin(&(struct origin_config){.connection_pool_size = 3});
+    struct caught rows[20] = {0};
+    for (size_t i = 0; i < 20; i++)
+        caught_start(&rows[i], *state, origin, "slow-head,n=0,ms=20");
+    for (size_t i = 0; i < 20; i++) {
+        caught_wait(&rows[i]);
+        assert_int_equal(rows[i].fetch.error, 0);
+        check_bytes(&rows[i], 0, 1);
+        caught_free(&rows[i]);
+    }
+    const struct origin_stats *stats = origin_stats(origin);
+    assert_int_equal(counter_get(&stats->connections_opened), 3);
+    assert_int_equal(counter_get(&stats->requests), 20);
+    assert_int_equal(counter_get(&stats->bytes_received), 20 * 100000);
+    origin_destroy(origin);
+}
+
+/* The server closed the kept connection meanwhile. */
+static void test_stale_connection(void **state)
+{
+    struct origin *origin = make_origin(&(struct origin_config){0});
+    struct caught caught = {0};
+    caught_run(&caught, *state, origin, "long"); /* ends with a close */
+    caught_free(&caught);
+    caught = (struct caught){0};
+    caught_run(&caught, *state, origin, "ok");
+    assert_int_equal(caught.fetch.error, 0);
+    caught_free(&caught);
+    caught = (struct caught){0};
+    caught_run(&caught, *state, origin, "reset-before"); /* on the kept one: libcurl tries again at once */
+    assert_int_equal(caught.fetch.error, 0);
+    check_bytes(&caught, 0, 1);
+    caught_free(&caught);
+    origin_destroy(origin);
+}
+
+static void test_unreachable(void **state)
+{
+    static const struct {
+        const char *endpoint;
+        int error;
+    } rows[] = {
+        {"http://127.0.0.1:1", E_UNREACHABLE},
+        {"http://[::1]:1", E_UNREACHABLE},
+        {"http://no-such-host.invalid", E_UNREACHABLE},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct origin *origin = make_origin(&(struct origin_config){.endpoint = rows[i].endpoint});
+        struct caught caught = {0};
+        caught_run(&caught, *state, origin, "ok");
+        assert_int_equal(caught.fetch.error, rows[i].error);
+        assert_int_equal(caught.fetch.status, 502);
+        assert_int_equal(caught.fetch.attempts, 3);
+        assert_int_equal(counter_get(&origin_stats(origin)->connect_errors), 3);
+        origin_destroy(origin);
+    }
+}
+
+/* TLS towards a server that speaks none: never plain text, never success. */
+static void test_tls_refused(void **state)
+{
+    char endpoint[64];
+    snprintf(endpoint, sizeof endpoint, "https://127.0.0.1:%u", child.port);
+    struct origin *origin = make_origin(
+        &(struct origin_config){.endpoint = endpoint, .connect_timeout_ns = 200 * NS_PER_MS, .max_attempts = 2});
+    struct caught caught = {0};
+    caught_run(&caught, *state, origin, "ok"); /* the server waits for the end of a head that it can't read */
+    assert_int_equal(caught.fetch.error, E_TIMEOUT);
+    assert_int_equal(caught.fetch.status, 504);
+    assert_int_equal(child_count(&child, "ok", "requests"), 0);
+    origin_destroy(origin);
+}
+
+/* Names are looked up by a thread of libcurl's; "localhost" may be ::1 first, where nobody listens. */
+static void test_name(void **state)
+{
+    char endpoint[64];
+    snprintf(endpoint, sizeof endpoint, "http://localhost:%u", child.port);
+    struct origin *origin = make_origin(&(struct origin_config){.endpoint = endpoint});
+    struct caught caught = {0};
+    caught_run(&caught, *state, origin, "ok");
+    assert_int_equal(caught.fetch.error, 0);
+    caught_free(&caught);
+    /* canceled while it looks up */
+    struct origin *other = make_origin(&(struct origin_config){.endpoint = "http://some-name.invalid"});
+    caught = (struct caught){0};
+    caught_start(&caught, *state, other, "ok");
+    io_loop_turn(((struct rig *)*state)->loop, 0);
+    io_loop_turn(((struct rig *)*state)->loop, 0);
+    origin_fetch_cancel(&caught.fetch);
+    caught_wait(&caught);
+    assert_int_equal(caught.fetch.error, E_CANCELED);
+    origin_destroy(other);
+    origin_destroy(origin);
+}
+
+/* Our configuration's faults are logged with what S3 said, and without secrets. */
+static void test_log(void **state)
+{
+    struct origin *origin = make_origin(&(struct origin_config){.session_token = "secret-token"});
+    struct caught caught = {0};
+    caught_run(&caught, *state, origin, "status,status=403,code=InvalidAccessKeyId");
+    assert_string_equal(caught.fetch.code, "InvalidAccessKeyId");
+    const char *text = rig_log(*state);
+    static const char *const wanted[] = {
+        "error origin:", "bucket entry", "InvalidAccessKeyId", "as told", "us-east-1", "R1", "test-1"};
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        if (strstr(text, wanted[i]) == NULL)
+            fail_msg("%s is missing in: %s", wanted[i], text);
+    }
+    assert_null(strstr(text, "secret"));
+    caught = (struct caught){0};
+    caught.fetch.request.head_only = true;
+    caught_run(&caught, *state, origin, "redirect");
+    assert_non_null(strstr(rig_log(*state), "its region eu-west-3"));
+    caught = (struct caught){0};
+    caught_run(&caught, *state, origin, "status,status=403,code=AccessDenied");
+    assert_string_equal(rig_log(*state), "");
+    origin_destroy(origin);
+}
+
+/* Many at once, of all kinds, with a client that is slow here and there. */
+static void test_crowd(void **state)
+{
+    static const char *const keys[] = {
+        "ok,size=400000", "reset-body,at=9000", "slow-head,ms=30", "chunked", "status", "truncate"};
+    enum { COUNT = 120 };
+    static struct caught rows[COUNT];
+    char names[COUNT][64];
+    struct origin *origin = make_origin(&(struct origin_config){.max_attempts = 5});
+    for (size_t i = 0; i < COUNT; i++) {
+        rows[i] = (struct caught){.take_max = i % 3 == 0 ? 5000 : 0};
+        snprintf(names[i], sizeof names[i], "%s/%zu", keys[i % 6], i);
+        caught_start(&rows[i], *state, origin, names[i]);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        for (size_t j = i; j < COUNT; j++) { /* resume all that wait */
+            if (rows[j].paused && rows[j].dones == 0) {
+                rows[j].paused = false;
+                origin_fetch_resume(&rows[j].fetch);
+            }
+        }
+        while (rows[i].dones == 0) {
+            io_loop_turn(((struct rig *)*state)->loop, NS_PER_MS);
+            for (size_t j = i; j < COUNT; j++) {
+                if (rows[j].paused && rows[j].dones == 0) {
+                    rows[j].paused = false;
+                    origin_fetch_resume(&rows[j].fetch);
+                }
+            }
+        }
+        assert_int_equal(rows[i].fetch.error, 0);
+        check_bytes(&rows[i], 0, 1);
+        caught_free(&rows[i]);
+    }
+    origin_destroy(origin);
+}
+
 static struct child *started(void)
 {
     return &child;
@@ -230,7 +574,22 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test_setup_teardown(test_pause_and_leftovers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_timeout_while_paused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_back_pressure, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_timeouts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_changed_meanwhile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resume_asks_for_the_rest, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pool, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stale_connection, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unreachable, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tls_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_log, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_crowd, setup, teardown),
+        cmocka_unit_test(test_stop_in_flight),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     child_stop(&child);
