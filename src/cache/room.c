@@ -7,6 +7,8 @@
 #define PARTS_MAX 384u     /* in all: with one extent for each whole block they fit a frame */
 #define GATHER_BLOCKS 256u /* looked at before more parts are put up with */
 #define GATHER_ATTEMPTS 4
+#define SPARE_SHARE 256u       /* of the tier; measured in room.h */
+#define SPARE_FRAMES_MAX 1024u /* what one call may evict for it */
 
 static_assert(2 * PARTS_MAX + ITEM_VALUE_MAX / BLOCK_BYTES <= ITEM_EXTENTS_MAX,
     "the largest item's extents fit a frame");
@@ -218,6 +220,13 @@ static bool evict_until(struct memory *memory, uint64_t frames)
     return true;
 }
 
+/* How much may be free beyond what is asked for, so that order, not place, decides what is evicted. */
+static uint64_t spare_frames(const struct memory *memory)
+{
+    uint32_t share = memory->space.block_count * BLOCK_FRAMES / SPARE_SHARE;
+    return share < SPARE_FRAMES_MAX ? share : SPARE_FRAMES_MAX;
+}
+
 int room_for_value(struct memory *memory, uint64_t frames, uint32_t *extents)
 {
     if (frames == 0)
@@ -226,6 +235,9 @@ int room_for_value(struct memory *memory, uint64_t frames, uint32_t *extents)
     unsigned nice = parts_bound(frames, PARTS_NICE), most = parts_bound(frames, ITEM_VECTOR_MAX);
     if (evict_until(memory, frames)) {
         int count = space_take(space, frames, extents, nice);
+        uint64_t bound = frames + spare_frames(memory);
+        while (count < 0 && space->free_frames < bound && evict_next(memory, frames * FRAME_BYTES))
+            count = space_take(space, frames, extents, nice);
         if (count < 0)
             count = gather(memory, frames, extents, nice, GATHER_BLOCKS);
         if (count < 0)

@@ -7,10 +7,10 @@
  * in the chosen ones. As a last resort every block is looked at and ITEM_VECTOR_MAX parts for each MiB will
  * do.
  *
- * So room is refused only when (a) fewer frames are unpinned than asked for, or (b) the unpinned ones don't make up the value
- * in ITEM_VECTOR_MAX parts for each MiB. Up to 256 KiB there is no (b): 64 single frames are 64 parts. For 1 MiB it takes a
- * pin in every fifth frame of the whole tier, a fifth of it in pins of 4 KiB, evenly spread. A frame of slots
- * is pinned while one of its items is.
+ * So room is refused only when (a) fewer frames are unpinned than asked for, or (b) the unpinned ones don't
+ * make up the value in ITEM_VECTOR_MAX parts for each MiB. Up to 256 KiB there is no (b): 64 single frames
+ * are 64 parts. For 1 MiB it takes a pin in every fifth frame of the whole tier, a fifth of it in pins of 4
+ * KiB, evenly spread. A frame of slots is pinned while one of its items is.
  *
  * Threads: under the memory tier's lock, which taking room holds.
  */

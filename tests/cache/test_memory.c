@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "cache/memory.h"
+#include "trace.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -370,6 +371,44 @@ static void test_scan(void **state)
     memory_destroy(memory);
 }
 
+/* Real memory, in extents, does as the policy alone does with the same rounding: room is not made at the cost
+ * of order. */
+static void test_traces(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool numbered;
+        uint64_t budget_bytes;
+    } rows[] = {{"cloudphysics.txt.xz", false, 128 * MIB}, {"cloudphysics.txt.xz", false, 640 * MIB},
+        {"adaptsize.trace.xz", true, 60 * MIB}, {"adaptsize.trace.xz", true, 130 * MIB}};
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct trace trace;
+        if (!trace_read(&trace, rows[i].name, rows[i].numbered))
+            skip();
+        struct memory *memory = create(rows[i].budget_bytes);
+        uint64_t room_bytes = rows[i].budget_bytes - stats_of(memory).used_bytes;
+        for (size_t j = 0; j < trace.count; j++) {
+            struct item *item = memory_find(memory, key_of(&trace.requests[j].object));
+            if (!item) {
+                assert_int_equal(take(memory, trace.requests[j].object, trace.requests[j].bytes, &item), 0);
+                item_filled_set(item, trace.requests[j].bytes);
+                item_complete(item);
+                memory_insert(memory, item, 1);
+            }
+            item_unref(&item);
+        }
+        struct memory_stats stats = stats_of(memory);
+        uint64_t alone = trace_run_rounded(&trace, room_bytes, S3FIFO_PROMOTE_USES, 4096, 128);
+        printf("%s, %lu MiB: misses %lu, policy alone %lu, moves %lu\n", rows[i].name,
+            rows[i].budget_bytes / MIB, stats.misses, alone, stats.page_moves);
+        assert_true(stats.misses * 100 <= alone * 101);
+        assert_true(stats.used_bytes * 100 >= stats.budget_bytes * 99);
+        memory_destroy(memory);
+        free(trace.requests);
+    }
+}
+
 struct churn {
     struct memory *memory;
     uint64_t seed, finds, wrong, exhausted;
@@ -457,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_room_among_pins),
         cmocka_unit_test(test_room_among_random_pins),
         cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_traces),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
