@@ -2,8 +2,8 @@
  * The disk tier: one log-structured file or partition per device, in segments that are appended and reclaimed
  * whole; the format is in segment.h, the order of things in device.h. See the design, section 4, "Disk tier".
  *
- * It never fails a caller that has another source: a put may be dropped (counted, with the reason), a get may miss. What
- * it returns is verified; what fails a check is a miss, counted.
+ * It never fails a caller that has another source: a put may be dropped (counted, with the reason), a get may
+ * miss. What it returns is verified; what fails a check is a miss, counted.
  *
  * struct disk     | born by     | owned by | dies by                   | threads
  * struct disk     | disk_create | cache    | disk_destroy              | any, but attach/detach: their loop's
@@ -26,11 +26,11 @@ struct disk_device_config {
 #define DISK_DEVICES_MAX 16
 
 enum disk_event_kind {
-    DISK_EVENT_OPENED,     /* text: geometry and what was found */
-    DISK_EVENT_RECOVERED,  /* all tables are read */
-    DISK_EVENT_DEGRADED,   /* an item, segment or device was taken out; text says why */
+    DISK_EVENT_OPENED,    /* text: geometry and what was found */
+    DISK_EVENT_RECOVERED, /* all tables are read */
+    DISK_EVENT_DEGRADED,  /* an item, segment or device was taken out; text says why */
     DISK_EVENT_RESTORED,
-    DISK_EVENT_REFUSED,    /* a file that is not ours, locked, of a newer format: the device stays out */
+    DISK_EVENT_REFUSED, /* a file that is not ours, locked, of a newer format: the device stays out */
 };
 
 struct disk_event {
@@ -43,11 +43,11 @@ struct disk_event {
 struct disk_config {
     struct disk_device_config devices[DISK_DEVICES_MAX];
     unsigned device_count;
-    uint64_t expected_item_bytes;   /* sizes the index; 0: 64 KiB */
+    uint64_t expected_item_bytes; /* sizes the index; 0: 64 KiB */
     enum disk_admission admission;
-    uint64_t write_budget_bytes_s;  /* 0: none */
-    uint64_t write_buffer_bytes;    /* bound on bytes waiting to be written; 0: 256 MiB */
-    struct memory *memory;          /* where reads land; tells what is in memory when segments are reclaimed */
+    uint64_t write_budget_bytes_s; /* 0: none */
+    uint64_t write_buffer_bytes;   /* bound on bytes waiting to be written; 0: 256 MiB */
+    struct memory *memory;         /* where reads land; tells what is in memory when segments are reclaimed */
     void (*event)(void *context, const struct disk_event *event); /* may be NULL; any thread */
     void *event_context;
 };
@@ -56,31 +56,37 @@ MUST_CHECK int disk_create(struct disk **disk, struct io *io, const struct disk_
 /* After detach. */
 void disk_destroy(struct disk *disk);
 
-/* Opens the devices and begins recovery on this loop; done(context, result) once every device is open or refused (result < 0 when
- * none is usable); recovery goes on behind it: until it ended, only what was put since is found. */
-void disk_attach(struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context);
-/* Writes what waits, seals, leaves the snapshot, closes; bounded by deadline_ns (then the next open recovers as after a crash). All
- * other loops must have stopped using the tier. */
+/* Opens the devices and begins recovery on this loop; done(context, result) once every device is open or
+ * refused (result < 0 when none is usable); recovery goes on behind it: until it ended, only what was put
+ * since is found. */
+void disk_attach(
+    struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context);
+/* Writes what waits, seals, leaves the snapshot, closes; bounded by deadline_ns (then the next open recovers
+ * as after a crash). All other loops must have stopped using the tier. `loop` is the one of attach. After
+ * E_TIMEOUT what is stalled is left to the process, which should end; disk_destroy then frees nothing. */
 void disk_detach(struct disk *disk, struct io_loop *loop, uint64_t deadline_ns,
     void (*done)(void *context, int result), void *context);
-/* Each other loop that gets or puts joins before its first call and leaves after its last (registers files, takes
- * part in writes). Its own thread. disk_leave's done comes when its ops have ended. */
+/* Each other loop that gets or puts joins before its first call and leaves after its last (registers files,
+ * takes part in writes); also before attach. Its own thread. Gets and puts of a loop that has not joined are
+ * a bug. disk_leave's done comes when its ops have ended. */
 MUST_CHECK int disk_join(struct disk *disk, struct io_loop *loop);
 void disk_leave(struct disk *disk, struct io_loop *loop, void (*done)(void *context), void *context);
 
 /* Next number of the store-wide sequence: epoch in the high 20 bits. */
 uint64_t disk_next_sequence(struct disk *disk);
 
-/* Hands a complete, whole item over for writing; takes a reference until it is on disk. Its sequence is the item's. Returns 0,
- * or why it was not admitted (E_EXHAUSTED, E_REFUSED by admission, E_UNSUPPORTED: no device); all counted. */
+/* Hands a complete, whole item over for writing; takes a reference until it is on disk. Its sequence is the
+ * item's. Returns 0, or why it was not admitted (E_EXHAUSTED, E_REFUSED by admission, E_UNSUPPORTED: no
+ * device); all counted. */
 int disk_put(struct disk *disk, struct io_loop *loop, struct item *item);
 
 /* From the index alone: false is sure, true is likely. */
 bool disk_may_have(struct disk *disk, struct item_key key);
 
-/* Reads the value bytes [from, from + len) of an item (len UINT32_MAX: the whole value, whatever its length). done on
- * this loop, never inside the call: result 0 and *item (a reference for the callee: a whole item when the whole value was read, not inserted in
- * memory; else a part), or E_MISSING, E_CORRUPT, E_EXHAUSTED, -EIO. */
+/* Reads the value bytes [from, from + len) of an item (len UINT32_MAX: the whole value, whatever its length).
+ * done on this loop, never inside the call: result 0 and *item (a reference for the callee: a whole item when
+ * the whole value was read, not inserted in memory; else a part), or E_MISSING, E_CORRUPT, E_EXHAUSTED, -EIO.
+ */
 struct disk_get;
 struct disk_get *disk_get(struct disk *disk, struct io_loop *loop, struct item_key key, uint32_t from,
     uint32_t len, void (*done)(void *context, int result, struct item *item), void *context);
@@ -90,9 +96,11 @@ void disk_get_abandon(struct disk_get *get);
 /* Hides every item of that key put before, durably; done when it is. */
 void disk_remove(struct disk *disk, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context);
+/* The same without a record: out of the index, for items found wrong. It may be found again after a crash. */
+void disk_forget(struct disk *disk, struct item_key key);
 /* Everything put before this call is durable at done. */
-void disk_flush(struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result),
-    void *context);
+void disk_flush(
+    struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context);
 
 struct disk_stats {
     uint64_t capacity_bytes, items, segments, segment_bytes, index_bytes, memory_bytes;

@@ -1,0 +1,245 @@
+/*
+ * Attaching and detaching the tier: every device's file is opened, then it is decided what they are to each
+ * other, then they start.
+ *
+ * The epoch is one above the highest found. A device that is behind its peers, or is new, or was cut shorter,
+ * starts empty. The owners of keys are the devices present and those that the present ones remember, as long
+ * as as many configured devices failed to open: those keep their keys, as misses. If a remembered device is
+ * configured no more, its keys would fall to devices that may hold older items of them: then all start empty.
+ */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "cache/tier.h"
+#include "cache/worker.h"
+
+static bool usable(const struct device *device)
+{
+    return atomic_load(&device->state) != DEVICE_CLOSED;
+}
+
+static bool same_id(const struct device_id *a, const struct device_id *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+static void owner_add(struct disk *disk, const struct device_id *id, struct device *device)
+{
+    for (unsigned i = 0; i < disk->owner_count; i++)
+        if (same_id(&disk->owners[i].id, id)) {
+            if (device != NULL)
+                disk->owners[i].device = device;
+            return;
+        }
+    if (disk->owner_count == DISK_DEVICES_MAX)
+        return;
+    unsigned i = disk->owner_count++;
+    disk->owners[i].id = *id;
+    disk->owners[i].device = device;
+    disk->owners[i].mix = segment_hash(0, ITEM_HEAD, bytes_of(id->bytes, sizeof id->bytes));
+}
+
+static uint64_t highest_epoch(const struct disk *disk)
+{
+    uint64_t epoch = 0;
+    for (unsigned i = 0; i < disk->device_count; i++)
+        if (usable(disk->devices[i]) && disk->devices[i]->super.epoch > epoch)
+            epoch = disk->devices[i]->super.epoch;
+    return epoch;
+}
+
+/* The owners: present and remembered. Returns how many are remembered only. */
+static unsigned owners_find(struct disk *disk, uint64_t epoch)
+{
+    disk->owner_count = 0;
+    for (unsigned i = 0; i < disk->device_count; i++)
+        if (usable(disk->devices[i]))
+            owner_add(disk, &disk->devices[i]->super.id, disk->devices[i]);
+    unsigned present = disk->owner_count;
+    for (unsigned i = 0; i < disk->device_count; i++) {
+        const struct superblock *super = &disk->devices[i]->super;
+        if (!usable(disk->devices[i]) || super->epoch != epoch)
+            continue;
+        for (uint32_t j = 0; j < super->peer_count; j++)
+            owner_add(disk, &super->peers[j], NULL);
+    }
+    return disk->owner_count - present;
+}
+
+static void decide(struct disk *disk)
+{
+    uint64_t epoch = highest_epoch(disk);
+    unsigned away = owners_find(disk, epoch), failed = 0;
+    for (unsigned i = 0; i < disk->device_count; i++)
+        failed += !usable(disk->devices[i]);
+    bool all_empty = away > failed || epoch + 1 >= UINT64_C(1) << EPOCH_BITS;
+    if (away > failed)
+        disk->owner_count -= away;
+    uint64_t next = epoch + 1 >= UINT64_C(1) << EPOCH_BITS ? 1 : epoch + 1;
+    for (unsigned i = 0; i < disk->device_count; i++) {
+        struct device *device = disk->devices[i];
+        if (!usable(device))
+            continue;
+        if (all_empty || device->super.epoch < epoch)
+            device->starts_empty = true;
+        device->super.epoch = next;
+        device->super.peer_count = disk->owner_count;
+        for (unsigned j = 0; j < disk->owner_count; j++)
+            device->super.peers[j] = disk->owners[j].id;
+    }
+    uint64_t sequence = atomic_load(&disk->sequence);
+    if (sequence < next << EPOCH_SHIFT)
+        atomic_store(&disk->sequence, next << EPOCH_SHIFT);
+}
+
+/* ---- attach ---- */
+
+static void turn_end(struct disk *disk)
+{
+    disk->turn.busy = false;
+    disk->turn.done(disk->turn.context, disk->turn.result);
+}
+
+static void left(void *context)
+{
+    turn_end(context);
+}
+
+static void attached_all(struct disk *disk)
+{
+    disk->turn.result = E_UNSUPPORTED;
+    for (unsigned i = 0; i < disk->device_count; i++) {
+        if (device_in_service(disk->devices[i]))
+            disk->turn.result = 0;
+    }
+    for (unsigned i = 0; i < disk->owner_count; i++)
+        if (disk->owners[i].device != NULL && !device_in_service(disk->owners[i].device))
+            disk->owners[i].device = NULL;
+    if (disk->turn.result < 0) {
+        disk->owner_count = 0;
+        disk_leave(disk, disk->turn.home->loop, left, disk);
+        return;
+    }
+    atomic_store_explicit(&disk->attached, true, memory_order_release);
+    turn_end(disk);
+}
+
+static void one_started(struct device *device, int result)
+{
+    (void)result;
+    struct disk *disk = device->disk;
+    if (--disk->turn.pending == 0)
+        attached_all(disk);
+}
+
+static void opened_all(struct disk *disk)
+{
+    decide(disk);
+    for (unsigned i = 0; i < disk->device_count; i++)
+        disk->turn.pending += usable(disk->devices[i]);
+    if (disk->turn.pending == 0) {
+        attached_all(disk);
+        return;
+    }
+    for (unsigned i = 0; i < disk->device_count; i++)
+        if (usable(disk->devices[i]))
+            device_start(disk->devices[i], one_started);
+}
+
+static void one_opened(struct device *device, int result)
+{
+    (void)result;
+    struct disk *disk = device->disk;
+    if (--disk->turn.pending == 0)
+        opened_all(disk);
+}
+
+static void nothing_to_open(struct io_message *message)
+{
+    attached_all(CONTAINER_OF(message, struct disk, turn.message));
+}
+
+void disk_attach(
+    struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context)
+{
+    CHECK(!disk->turn.busy && !atomic_load(&disk->attached));
+    CHECK(disk_join(disk, loop) == 0);
+    disk->turn.home = disk_worker(disk, loop);
+    disk->turn.busy = true;
+    disk->turn.done = done;
+    disk->turn.context = context;
+    disk->turn.pending = disk->device_count;
+    if (disk->device_count == 0) {
+        disk->turn.message.deliver = nothing_to_open;
+        io_post(loop, &disk->turn.message);
+        return;
+    }
+    for (unsigned i = 0; i < disk->device_count; i++) {
+        disk->devices[i]->home = disk->turn.home;
+        device_open(disk->devices[i], one_opened);
+    }
+}
+
+/* ---- detach ---- */
+
+static void was_not_attached(struct io_message *message)
+{
+    turn_end(CONTAINER_OF(message, struct disk, turn.message));
+}
+
+/* All files are closed, or the deadline has come. */
+static void detached(struct disk *disk)
+{
+    disk->owner_count = 0;
+    disk_leave(disk, disk->turn.home->loop, left, disk);
+}
+
+static void deadline(struct io_op *op)
+{
+    struct disk *disk = CONTAINER_OF(op, struct disk, turn.timer);
+    struct disk_worker *home = disk->turn.home;
+    if (op->result == 0 && disk->turn.pending > 0) {
+        disk->turn.gave_up = true;
+        disk->turn.result = E_TIMEOUT;
+        home->joins--;
+        turn_end(disk);
+        return;
+    }
+    worker_op_end(home);
+    detached(disk);
+}
+
+static void one_closed(struct device *device, int result)
+{
+    struct disk *disk = device->disk;
+    if (result < 0 && disk->turn.result == 0)
+        disk->turn.result = result;
+    if (--disk->turn.pending > 0 || disk->turn.gave_up)
+        return;
+    io_cancel(disk->turn.home->loop, &disk->turn.timer);
+}
+
+void disk_detach(struct disk *disk, struct io_loop *loop, uint64_t deadline_ns,
+    void (*done)(void *context, int result), void *context)
+{
+    CHECK(!disk->turn.busy);
+    disk->turn.busy = true;
+    disk->turn.done = done;
+    disk->turn.context = context;
+    disk->turn.result = 0;
+    disk->turn.pending = 0;
+    if (!atomic_exchange(&disk->attached, false)) {
+        disk->turn.message.deliver = was_not_attached;
+        io_post(loop, &disk->turn.message);
+        return;
+    }
+    CHECK(disk->turn.home->loop == loop);
+    for (unsigned i = 0; i < disk->device_count; i++)
+        disk->turn.pending += usable(disk->devices[i]);
+    io_op_init(&disk->turn.timer, deadline);
+    worker_op_begin(disk->turn.home);
+    io_timer(loop, &disk->turn.timer, disk->turn.pending > 0 ? deadline_ns : 0);
+    for (unsigned i = 0; i < disk->device_count; i++)
+        if (usable(disk->devices[i]))
+            device_close(disk->devices[i], one_closed);
+}

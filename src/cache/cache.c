@@ -1,0 +1,433 @@
+/*
+ * Memory and disk as one store. Reads of one whole item from disk are joined: the first asker starts a read
+ * that belongs to the cache, the others wait for it, on whatever loops; each is answered on its own.
+ *
+ * An item read from disk enters memory first and is then compared with the index: if it was removed or
+ * replaced while it was being read, it goes again. Removing works in the other order (disk, then memory), so
+ * one of the two sees the other.
+ *
+ * One lock guards the joined reads; it is never held over I/O or a callback, and memory hits don't touch it.
+ */
+#include "cache/cache.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "cache/reader.h"
+#include "cache/segment.h"
+
+#define CHAINS 1024
+#define WORKERS_MAX 256
+
+/* A read that several wait for. */
+struct joined {
+    struct list_node chain;
+    struct list_node waiters; /* struct cache_get */
+    struct cache *cache;
+    struct disk_get *disk_get;
+    uint64_t hash;
+    bool keep, removed;
+    enum item_kind kind;
+    size_t key_len;
+    uint8_t key[];
+};
+
+struct cache_worker {
+    struct io_loop *loop;
+    struct cache *cache;
+    struct list_node ready; /* struct cache_get; under the cache's lock */
+    struct io_message message;
+    bool posted, leaving;
+    unsigned joins;
+    void (*left)(void *context);
+    void *left_context;
+};
+
+struct cache {
+    struct memory *memory;
+    struct disk *disk;
+    _Atomic uint64_t sequence; /* without a disk */
+    pthread_mutex_t lock;
+    struct list_node chains[CHAINS];
+    _Atomic(struct cache_worker *) workers[WORKERS_MAX];
+};
+
+int cache_create(struct cache **cache_out, struct memory *memory, struct disk *disk)
+{
+    struct cache *cache = calloc(1, sizeof *cache);
+    if (cache == NULL)
+        return -ENOMEM;
+    cache->memory = memory;
+    cache->disk = disk;
+    pthread_mutex_init(&cache->lock, NULL);
+    for (unsigned i = 0; i < CHAINS; i++)
+        list_init(&cache->chains[i]);
+    *cache_out = cache;
+    return 0;
+}
+
+void cache_destroy(struct cache *cache)
+{
+    if (cache == NULL)
+        return;
+    for (unsigned i = 0; i < CHAINS; i++)
+        CHECK(list_empty(&cache->chains[i]));
+    pthread_mutex_destroy(&cache->lock);
+    free(cache);
+}
+
+struct memory *cache_memory(struct cache *cache)
+{
+    return cache->memory;
+}
+
+struct disk *cache_disk(struct cache *cache)
+{
+    return cache->disk;
+}
+
+/* ---- loops ---- */
+
+static struct cache_worker *worker_of(struct cache *cache, const struct io_loop *loop)
+{
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        struct cache_worker *worker = atomic_load_explicit(&cache->workers[i], memory_order_acquire);
+        if (worker != NULL && worker->loop == loop)
+            return worker;
+    }
+    return NULL;
+}
+
+static void deliver(struct io_message *message);
+
+int cache_join(struct cache *cache, struct io_loop *loop)
+{
+    if (worker_of(cache, loop) != NULL)
+        return -EEXIST;
+    int result = cache->disk != NULL ? disk_join(cache->disk, loop) : 0;
+    if (result < 0)
+        return result;
+    struct cache_worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL)
+        return -ENOMEM;
+    *worker = (struct cache_worker){.loop = loop, .cache = cache, .message = {.deliver = deliver}};
+    list_init(&worker->ready);
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        struct cache_worker *none = NULL;
+        if (atomic_compare_exchange_strong(&cache->workers[i], &none, worker))
+            return 0;
+    }
+    free(worker);
+    return E_EXHAUSTED;
+}
+
+static void left_now(struct cache_worker *worker)
+{
+    struct cache *cache = worker->cache;
+    void (*left)(void *) = worker->left;
+    void *context = worker->left_context;
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        struct cache_worker *mine = worker;
+        atomic_compare_exchange_strong(&cache->workers[i], &mine, NULL);
+    }
+    CHECK(list_empty(&worker->ready));
+    free(worker);
+    left(context);
+}
+
+/* The disk has let go; a message to this loop may still be on its way. */
+static void disk_left(void *context)
+{
+    struct cache_worker *worker = context;
+    pthread_mutex_lock(&worker->cache->lock);
+    worker->leaving = true;
+    bool now = !worker->posted;
+    pthread_mutex_unlock(&worker->cache->lock);
+    if (now)
+        left_now(worker);
+}
+
+static void leave_posted(struct io_message *message)
+{
+    struct cache_worker *worker = CONTAINER_OF(message, struct cache_worker, message);
+    worker->posted = false;
+    disk_left(worker);
+}
+
+void cache_leave(struct cache *cache, struct io_loop *loop, void (*done)(void *context), void *context)
+{
+    struct cache_worker *worker = worker_of(cache, loop);
+    CHECK(worker != NULL);
+    worker->left = done;
+    worker->left_context = context;
+    if (cache->disk != NULL) {
+        disk_leave(cache->disk, loop, disk_left, worker);
+        return;
+    }
+    pthread_mutex_lock(&cache->lock);
+    bool posted = worker->posted;
+    worker->leaving = posted;
+    pthread_mutex_unlock(&cache->lock);
+    if (posted)
+        return;
+    worker->posted = true;
+    worker->message.deliver = leave_posted;
+    io_post(loop, &worker->message);
+}
+
+/* ---- look-up ---- */
+
+struct item *cache_find(struct cache *cache, struct item_key key)
+{
+    return memory_find(cache->memory, key);
+}
+
+bool cache_may_have(struct cache *cache, struct item_key key)
+{
+    return memory_has(cache->memory, key) || (cache->disk != NULL && disk_may_have(cache->disk, key));
+}
+
+/* ---- gets ---- */
+
+/* Under lock: the get has its result and goes to its loop. */
+static void ready_add(struct cache *cache, struct cache_get *get, int result, struct item *item)
+{
+    struct cache_worker *worker = worker_of(cache, get->cache.loop);
+    CHECK(worker != NULL);
+    get->cache.pending = NULL;
+    get->cache.result = result;
+    get->cache.item = item;
+    list_push_back(&worker->ready, &get->cache.node);
+    if (worker->posted)
+        return;
+    worker->posted = true;
+    io_post(worker->loop, &worker->message);
+}
+
+static struct cache_get *ready_next(struct cache_worker *worker)
+{
+    pthread_mutex_lock(&worker->cache->lock);
+    struct list_node *node = list_pop_front(&worker->ready);
+    pthread_mutex_unlock(&worker->cache->lock);
+    return node != NULL ? CONTAINER_OF(node, struct cache_get, cache.node) : NULL;
+}
+
+static void deliver(struct io_message *message)
+{
+    struct cache_worker *worker = CONTAINER_OF(message, struct cache_worker, message);
+    for (struct cache_get *get; (get = ready_next(worker)) != NULL;) {
+        struct item *item = get->cache.item;
+        get->cache.item = NULL;
+        get->done(get, get->cache.result, item);
+    }
+    pthread_mutex_lock(&worker->cache->lock);
+    bool more = !list_empty(&worker->ready);
+    worker->posted = more;
+    bool now = worker->leaving && !more;
+    pthread_mutex_unlock(&worker->cache->lock);
+    if (more)
+        io_post(worker->loop, &worker->message);
+    else if (now)
+        left_now(worker);
+}
+
+/* Into memory, unless it was removed or replaced while it was read. */
+static void keep(struct cache *cache, struct joined *joined, struct item *item)
+{
+    memory_insert(cache->memory, item, item_sequence(item));
+    if (!reader_is_current(joined->disk_get))
+        memory_remove(cache->memory, item_key(item), item_sequence(item) + 1);
+}
+
+static void joined_done(void *context, int result, struct item *item)
+{
+    struct joined *joined = context;
+    struct cache *cache = joined->cache;
+    bool whole = result == 0 && item_held_len(item) == item_value_len(item);
+    pthread_mutex_lock(&cache->lock);
+    bool wanted = joined->keep;
+    pthread_mutex_unlock(&cache->lock);
+    if (whole && wanted)
+        keep(cache, joined, item);
+    pthread_mutex_lock(&cache->lock);
+    list_remove(&joined->chain);
+    for (struct list_node *node; (node = list_pop_front(&joined->waiters)) != NULL;) {
+        struct cache_get *get = CONTAINER_OF(node, struct cache_get, cache.node);
+        ready_add(cache, get, result, result == 0 ? item_ref(item) : NULL);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    if (item != NULL)
+        item_unref(&item);
+    free(joined);
+}
+
+/* Under lock: the read of that item that is under way, if any. */
+static struct joined *joined_find(struct cache *cache, uint64_t hash, struct item_key key)
+{
+    struct list_node *chain = &cache->chains[hash % CHAINS];
+    for (struct list_node *node = chain->next; node != chain; node = node->next) {
+        struct joined *joined = CONTAINER_OF(node, struct joined, chain);
+        if (joined->hash == hash && !joined->removed && joined->kind == key.kind &&
+            bytes_equal(bytes_of(joined->key, joined->key_len), key.bytes))
+            return joined;
+    }
+    return NULL;
+}
+
+static struct joined *joined_create(struct cache *cache, uint64_t hash, struct item_key key, bool keep_it)
+{
+    struct joined *joined = malloc(sizeof *joined + key.bytes.len);
+    if (joined == NULL)
+        return NULL;
+    *joined = (struct joined){
+        .cache = cache, .hash = hash, .keep = keep_it, .kind = key.kind, .key_len = key.bytes.len};
+    memcpy(joined->key, key.bytes.ptr, key.bytes.len);
+    list_init(&joined->waiters);
+    list_push_back(&cache->chains[hash % CHAINS], &joined->chain);
+    return joined;
+}
+
+/* Joins a read of the whole item, or starts one. */
+static void get_joined(struct cache *cache, struct cache_get *get, struct item_key key)
+{
+    uint64_t hash = segment_hash(0, key.kind, key.bytes);
+    pthread_mutex_lock(&cache->lock);
+    struct joined *joined = joined_find(cache, hash, key);
+    bool first = joined == NULL;
+    if (first)
+        joined = joined_create(cache, hash, key, get->cache.keep);
+    if (joined == NULL) {
+        ready_add(cache, get, E_EXHAUSTED, NULL);
+    } else {
+        joined->keep = joined->keep || get->cache.keep;
+        get->cache.pending = joined;
+        list_push_back(&joined->waiters, &get->cache.node);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    if (joined != NULL && first)
+        joined->disk_get = disk_get(cache->disk, get->cache.loop, key, 0, UINT32_MAX, joined_done, joined);
+}
+
+static void part_done(void *context, int result, struct item *item)
+{
+    struct cache_get *get = context;
+    get->cache.disk_get = NULL;
+    get->done(get, result, item);
+}
+
+void cache_get_start(struct cache *cache, struct io_loop *loop, struct cache_get *get, struct item_key key,
+    uint32_t from, uint32_t len, bool keep)
+{
+    memset(&get->cache, 0, sizeof get->cache);
+    get->cache.cache = cache;
+    get->cache.loop = loop;
+    get->cache.keep = keep;
+    struct item *item = memory_find(cache->memory, key);
+    if (item != NULL || cache->disk == NULL) {
+        pthread_mutex_lock(&cache->lock);
+        ready_add(cache, get, item != NULL ? 0 : E_MISSING, item);
+        pthread_mutex_unlock(&cache->lock);
+    } else if (from == 0 && len == UINT32_MAX) {
+        get_joined(cache, get, key);
+    } else {
+        get->cache.disk_get = disk_get(cache->disk, loop, key, from, len, part_done, get);
+    }
+}
+
+void cache_get_abandon(struct cache_get *get)
+{
+    struct cache *cache = get->cache.cache;
+    if (get->cache.disk_get != NULL) {
+        disk_get_abandon(get->cache.disk_get);
+        get->cache.disk_get = NULL;
+        return;
+    }
+    pthread_mutex_lock(&cache->lock);
+    if (list_linked(&get->cache.node))
+        list_remove(&get->cache.node);
+    struct item *item = get->cache.item;
+    get->cache.item = NULL;
+    pthread_mutex_unlock(&cache->lock);
+    if (item != NULL)
+        item_unref(&item);
+}
+
+/* ---- puts and removes ---- */
+
+int cache_take(struct cache *cache, struct item_key key, uint32_t value_len, struct item **item)
+{
+    return memory_take(
+        cache->memory, key, (struct item_shape){.value_len = value_len, .held_len = value_len}, item);
+}
+
+/* Reads under way of a key that goes: their askers get what they read, later ones read again. */
+static void unjoin(struct cache *cache, struct item_key key)
+{
+    uint64_t hash = segment_hash(0, key.kind, key.bytes);
+    pthread_mutex_lock(&cache->lock);
+    struct joined *joined = joined_find(cache, hash, key);
+    if (joined != NULL)
+        joined->removed = true;
+    pthread_mutex_unlock(&cache->lock);
+}
+
+void cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where)
+{
+    CHECK(item_is_complete(item));
+    uint64_t sequence =
+        cache->disk != NULL ? disk_next_sequence(cache->disk) : atomic_fetch_add(&cache->sequence, 1) + 1;
+    if (where & CACHE_PUT_MEMORY)
+        memory_insert(cache->memory, item, sequence);
+    else
+        item_sequence_set(item, sequence);
+    if (cache->disk == NULL)
+        return;
+    if (where & CACHE_PUT_DISK)
+        (void)disk_put(cache->disk, loop, item); /* dropped ones are counted there */
+    else if (item_key(item).kind < ITEM_NEGATIVE)
+        disk_forget(cache->disk, item_key(item));
+    if (!(where & CACHE_PUT_MEMORY)) {
+        unjoin(cache, item_key(item));
+        memory_remove(cache->memory, item_key(item), sequence);
+    }
+}
+
+struct remove_later {
+    struct io_message message;
+    void (*done)(void *context, int result);
+    void *context;
+};
+
+static void removed(struct io_message *message)
+{
+    struct remove_later *later = CONTAINER_OF(message, struct remove_later, message);
+    struct remove_later now = *later;
+    free(later);
+    now.done(now.context, 0);
+}
+
+void cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
+    void (*done)(void *context, int result), void *context)
+{
+    if (cache->disk != NULL) {
+        disk_remove(cache->disk, loop, key, done, context);
+        unjoin(cache, key);
+        memory_remove(cache->memory, key, UINT64_MAX);
+        return;
+    }
+    memory_remove(cache->memory, key, UINT64_MAX);
+    struct remove_later *later = malloc(sizeof *later);
+    CHECK(later != NULL);
+    *later = (struct remove_later){.message.deliver = removed, .done = done, .context = context};
+    io_post(loop, &later->message);
+}
+
+void cache_forget(struct cache *cache, struct item_key key)
+{
+    if (cache->disk != NULL)
+        disk_forget(cache->disk, key);
+    unjoin(cache, key);
+    memory_remove(cache->memory, key, UINT64_MAX);
+}

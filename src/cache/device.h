@@ -1,0 +1,324 @@
+/*
+ * One device of the disk tier: a log of segments. This header is internal to the tier; disk.h is its
+ * contract.
+ *
+ * The order of things
+ * - Precedence is position: no copy of a key ever lies later in the log than what replaced or hides it.
+ * Places are given under `lock`, in the order of the puts; the index points to the latest place from that
+ * moment on. Recovery therefore replays the tables from the oldest to the newest segment and lets the later
+ * one win, and any suffix of the log is consistent.
+ * - An item in writing is found in `writing` until its write has completed, then at its place. A reader asks
+ * the index first and `writing` second: what the index shows and `writing` does not hold has been written.
+ * - Segments go free -> open -> sealing -> sealed -> dead -> free. Items that find no free segment wait in
+ * order, bounded by the tier's write buffer. Each write, and each table to be written, holds a *ticket*; a
+ * flush waits until the tickets drawn before it are gone, then syncs. A write that fails seals its segment at
+ * once (a scan could not get past the hole, the table can), and fails the flushes that waited for it.
+ * - A reader pins a segment for one device read. It pins, then looks whether the index still names the place;
+ * reclaiming takes the entries out of the index, then waits for the pins. So no reader ever sees the new
+ * content of a place.
+ * - `dead_below` is synced in the superblock before a dead segment's place is given out again.
+ *
+ * A removed or replaced key whose newer copy could not be stored is taken out of the index; what is on disk
+ * of it may come back after a crash, which is why removing reports durability. While tables are still being
+ * read, such hashes are remembered and taken out again at the end.
+ *
+ * Faults: a failed write drops its items and seals the segment; DEVICE_WRITE_ERRORS_MAX failed writes in a
+ * row, or DEVICE_READ_ERRORS_MAX failed reads in a row, take the device out: gets miss, puts are dropped.
+ * Every DEVICE_RETRY_NS it is tried by writing its superblock; when that works it is back, empty if a remove
+ * was missed meanwhile. While nothing has completed for DEVICE_STALL_NS with reads in flight, gets miss at
+ * once.
+ *
+ * struct device  | born by         | owned by    | dies by        | threads
+ * struct device  | device_create   | struct disk | device_destroy | `lock` guards what is marked so;
+ * sequences on the home loop struct filling | append.c        | its device  | table written  | under lock
+ * struct write   | append.c        | filling, then the loop that submits it | its completion | copies: any,
+ * op: one loop struct writing | device_put      | its device  | its write's completion | under lock
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/stats.h"
+#include "cache/disk.h"
+#include "cache/index.h"
+#include "cache/segment.h"
+#include "cache/superblock.h"
+
+#define DEVICE_WRITE_ERRORS_MAX 3
+#define DEVICE_READ_ERRORS_MAX 8
+#define DEVICE_RETRY_NS (10 * NS_PER_S)
+#define DEVICE_STALL_NS (5 * NS_PER_S)
+#define DEVICE_READS_MAX 8192
+#define DEVICE_BATCH_BYTES (256u << 10)
+#define DEVICE_BATCH_AGE_NS (200 * NS_PER_MS)
+#define DEVICE_OP_BYTES (1u << 20)
+#define DEVICE_FREE_TARGET 2
+#define DEVICE_FORGOTTEN_MAX (1u << 20)
+#define WRITING_CHAINS 1024
+#define RECENT_SLOTS 4096
+
+enum device_state { DEVICE_CLOSED, DEVICE_OPENING, DEVICE_IN_SERVICE, DEVICE_OUT, DEVICE_CLOSING };
+enum segment_state { SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_SEALING, SEGMENT_SEALED, SEGMENT_DEAD };
+
+struct device_segment {
+    _Atomic uint64_t generation; /* 0: never used */
+    _Atomic uint32_t pins;
+    uint32_t data_end;
+    enum segment_state state; /* under lock */
+};
+
+/* A loop that takes part. Only its thread touches it. */
+struct disk_worker {
+    struct disk *disk;
+    struct io_loop *loop;
+    unsigned joins, ops;    /* ops in flight of this loop */
+    struct io_op timer;     /* closes batches that have become old */
+    struct list_node ready; /* gets that are done without I/O */
+    struct io_message message;
+    bool posted, leaving;
+    void (*left)(void *context);
+    void *left_context;
+    struct list_node free_gets, free_buffers[3];
+    unsigned free_get_count, free_buffer_count[3];
+};
+
+/* An item from its put until its write completed. */
+struct writing {
+    struct list_node chain; /* of its hash, newest first */
+    struct list_node node;  /* in its write, or in device->waiting */
+    struct item *item;      /* NULL: a remove record */
+    enum item_kind kind;    /* as stored */
+    struct bytes key;       /* as stored; the item's, or of this allocation */
+    uint64_t hash, sequence, stored_ns, place;
+    uint32_t value_len, item_len;
+};
+
+/* One contiguous write: a batch of packed items, a large item, or a table. */
+struct write {
+    struct io_op op;
+    struct device *device;
+    struct disk_worker *worker;
+    struct filling *filling;
+    struct list_node ticket; /* in device->tickets */
+    struct list_node node;   /* in a list of what is to be submitted */
+    uint64_t number;
+    uint64_t offset; /* in the device */
+    uint32_t len, written, in_op;
+    uint8_t *buffer; /* batch or table: all of it; large item: the header */
+    uint32_t buffer_len, used;
+    uint8_t *tail; /* large item: the last partial block, padded */
+    struct list_node items;
+    unsigned copies;
+    bool closed, is_table, failed;
+    uint64_t opened_ns;
+    struct iovec iov[IO_VECTOR_MAX];
+};
+
+/* An open or sealing segment. */
+struct filling {
+    uint32_t segment;
+    uint64_t generation, highest_sequence;
+    uint32_t used; /* bytes given out, batches included */
+    uint8_t *rows;
+    uint32_t row_count, row_capacity;
+    struct write *batch, *table;
+    unsigned pending; /* writes not completed */
+    bool sealed;
+};
+
+struct flush {
+    struct list_node node; /* in device->flushes, by barrier */
+    struct device *device;
+    struct disk_worker *worker;
+    uint64_t barrier, waiting_before;
+    struct io_message message;
+    struct io_op op;
+    int result;
+    void (*done)(void *context, int result);
+    void *context;
+};
+
+struct device_stats {
+    struct counter hits, misses, false_hits, corrupt, reads, read_bytes, writes, written_bytes, payload_bytes,
+        puts, put_bytes, dropped_device, dropped_index, dropped_full, carried, reclaimed, evicted, io_errors,
+        recovered;
+};
+
+struct reclaim;
+struct recovery;
+
+struct device_super_write {
+    struct device *device;
+    struct io_op op;
+    struct iovec iov;
+    uint8_t *buffer;
+    void (*done)(struct device_super_write *write, int result);
+};
+
+struct device {
+    struct disk *disk;
+    unsigned number;
+    char *path;
+    uint64_t size_bytes, expected_item_bytes;
+    _Atomic enum device_state state;
+    struct disk_worker *home;
+    struct io_handle file;
+    struct io_file_info info;
+    struct superblock super; /* home loop, but for the geometry */
+    uint64_t seed;
+    struct index *index;
+    struct device_segment *segments;
+    uint32_t segment_count, segment_bytes;
+
+    pthread_mutex_t lock;
+    struct filling *open;                /* lock: what follows */
+    uint32_t *live, live_at, live_count; /* ring of segments, oldest first, the open one last */
+    uint32_t *free, free_count;          /* stack */
+    uint64_t next_generation, generation_limit, next_ticket;
+    uint32_t dead_segment; /* declared dead, but the superblock could not be written; UINT32_MAX: none */
+    struct list_node tickets, flushes, held, waiting;
+    uint64_t waiting_in, waiting_out; /* entries that ever waited, and that left the queue */
+    struct list_node chains[WRITING_CHAINS];
+    uint64_t recent[RECENT_SLOTS];
+    uint64_t *forgotten; /* hashes taken out while recovering */
+    uint64_t forgotten_count, forgotten_capacity;
+    bool spoiled; /* recovery can't be trusted any more */
+    bool missed_remove;
+    bool fresh, starts_empty; /* home loop */
+    uint64_t first_own_generation, snapshot_segments;
+    unsigned write_errors;
+
+    _Atomic uint32_t writing_count;
+    _Atomic uint64_t first_generation; /* while recovering: older entries are not answered; else 0 */
+    _Atomic unsigned read_errors, reads_in_flight;
+    _Atomic uint64_t progress_ns;
+    _Atomic bool home_posted, reclaim_waits;
+    struct io_message home_message;
+
+    struct reclaim *reclaim;   /* home loop */
+    struct recovery *recovery; /* home loop */
+    struct io_op retry;
+    struct device_super_write retry_write;
+    struct device_stats stats;
+};
+
+/* ---- device.c ---- */
+struct device *device_create(struct disk *disk, unsigned number, const struct disk_device_config *config);
+void device_destroy(struct device *device);
+uint64_t device_segment_place(const struct device *device, uint32_t segment);
+uint32_t device_segment_of(const struct device *device, uint64_t place);
+uint64_t device_hash(const struct device *device, enum item_kind kind, struct bytes key);
+struct index_age device_age(struct device *device);
+bool device_in_service(const struct device *device);
+void device_event(struct device *device, enum disk_event_kind kind, int error, const char *format, ...)
+    PRINTF_LIKE(4, 5);
+/* Under lock: out of the index, and not back by recovery. */
+void device_forget(struct device *device, uint64_t hash);
+void device_failed_read(struct device *device, struct disk_worker *worker, int error);
+/* Takes the device out of use; under lock. Entries that waited go to `gone`. */
+void device_out(struct device *device, struct list_node *ready, struct list_node *gone);
+/* Asks the home loop to look after the device: reclaim, retry. Any thread. */
+void device_wake(struct device *device);
+/* Home loop: starts what is due. */
+void device_look(struct device *device);
+/* Writes `device->super` to the other copy and syncs. Home loop, one at a time. Init takes the buffer, which
+ * is the caller's to free after done. */
+MUST_CHECK int device_super_write_init(struct device_super_write *write, struct device *device,
+    void (*done)(struct device_super_write *write, int result));
+void device_super_write(struct device_super_write *write);
+/* Frees what opening made; nothing may be in flight. */
+void device_reset(struct device *device);
+
+/* ---- opening.c, closing.c: home loop ---- */
+struct opening;
+/* Opens the file and reads or makes the superblock: done(result) with device->super filled. */
+void device_open(struct device *device, void (*done)(struct device *device, int result));
+/* With super's epoch, peers and dead_below set by the disk: writes it, then reads the snapshot or finds the
+ * live segments. */
+void device_start(struct device *device, void (*done)(struct device *device, int result));
+/* Writes what waits, seals, writes the snapshot, closes. */
+void device_close(struct device *device, void (*done)(struct device *device, int result));
+
+/* ---- append.c ---- */
+/* Hands the entry over: gives it a place, or lets it wait. Under lock; `ready` collects writes that the
+ * caller submits after unlocking. `fill` says where to copy it (a batch or a large write), NULL if it waits.
+ */
+struct append {
+    struct list_node ready;
+    struct write *fill;
+    uint8_t *at;
+    bool opened_batch;
+};
+void append_entry(
+    struct device *device, struct writing *entry, struct append *append, bool may_wait, uint64_t now_ns);
+/* Encodes the entry where append said, then submits what is ready. Without the lock. */
+void append_finish(
+    struct device *device, struct disk_worker *worker, struct writing *entry, struct append *append);
+/* Places what waited; no lock held. */
+void append_waiting(struct device *device, struct disk_worker *worker);
+/* Under lock. */
+void append_close_batch(struct device *device, struct list_node *ready);
+void append_seal(struct device *device, struct list_node *ready);
+/* Under lock: the filling's writes are through; makes its table ready. */
+void append_table(struct device *device, struct filling *filling, struct list_node *ready);
+/* Under lock: its segment is sealed; frees it. */
+void append_filling_end(struct device *device, struct filling *filling);
+/* The worker's timer runs. */
+void append_arm(struct disk_worker *worker, uint64_t now_ns);
+void append_timer(struct io_op *op);
+
+/* ---- write.c ---- */
+struct write *write_create(struct device *device, struct filling *filling, uint32_t buffer_len);
+void write_destroy(struct write *write);
+void write_submit_all(struct disk_worker *worker, struct list_node *ready);
+
+/* ---- writing.c: under lock ---- */
+struct writing *writing_create(struct item *item, enum item_kind kind, struct bytes key);
+void writing_destroy(struct writing *entry);
+void writing_add(struct device *device, struct writing *entry);
+void writing_remove(struct device *device, struct writing *entry);
+/* The newest entry of the key: true if there is one; *item is a reference, NULL for a remove record. Takes
+ * the lock. */
+bool writing_find(struct device *device, uint64_t hash, struct item_key key, struct item **item);
+
+/* ---- flush.c ---- */
+void flush_ticket(struct device *device, struct write *write);
+/* Under lock. */
+void flush_ticket_done(struct device *device, struct write *write);
+/* Entries left the queue: placed, or lost. */
+void flush_waiting_moved(struct device *device);
+void flush_waiting_lost(struct device *device);
+/* Everything that has a place, a ticket or waits now is durable at done, on this worker's loop. */
+void flush_start(struct device *device, struct disk_worker *worker, void (*done)(void *context, int result),
+    void *context);
+
+/* ---- rows.c: the items of a segment, from its table or by a scan; home loop ---- */
+struct rows {
+    struct device *device;
+    uint32_t segment;
+    uint64_t generation;
+    struct segment_row *rows;
+    uint32_t count, capacity, data_end;
+    bool scanned;
+    int result; /* below 0: could not be read */
+    void (*done)(struct rows *rows);
+    void *context;
+    struct { /* rows.c's */
+        struct io_op op;
+        struct iovec iov;
+        uint8_t *buffer;
+        uint32_t buffer_len, table_len, read, offset, window, window_len;
+        struct segment_footer footer;
+    } load;
+};
+void rows_load(struct rows *rows);
+void rows_free(struct rows *rows);
+
+/* ---- reclaim.c, recovery.c: home loop ---- */
+void reclaim_start(struct device *device);
+/* A pin went to zero, a segment was sealed. */
+void reclaim_wake(struct device *device);
+bool reclaim_busy(const struct device *device);
+void recovery_start(struct device *device);
+bool recovery_busy(const struct device *device);

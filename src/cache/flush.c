@@ -1,0 +1,115 @@
+/*
+ * Flushes. A flush waits until every write that had a ticket when it came is through, then syncs on the
+ * caller's loop. Entries that wait for a free segment have no ticket yet: a flush behind them is held until
+ * they have left the queue.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "cache/tier.h"
+#include "cache/worker.h"
+
+void flush_ticket(struct device *device, struct write *write)
+{
+    write->number = device->next_ticket++;
+    list_push_back(&device->tickets, &write->ticket);
+}
+
+static struct flush *flush_of(struct list_node *node)
+{
+    return CONTAINER_OF(node, struct flush, node);
+}
+
+/* Under lock: sends those on their way whose tickets are gone. */
+static void check(struct device *device)
+{
+    uint64_t oldest = device->next_ticket;
+    if (!list_empty(&device->tickets))
+        oldest = CONTAINER_OF(device->tickets.next, struct write, ticket)->number;
+    while (!list_empty(&device->flushes) && flush_of(device->flushes.next)->barrier <= oldest) {
+        struct flush *flush = flush_of(list_pop_front(&device->flushes));
+        io_post(flush->worker->loop, &flush->message);
+    }
+}
+
+void flush_ticket_done(struct device *device, struct write *write)
+{
+    list_remove(&write->ticket);
+    if (write->failed)
+        for (struct list_node *node = device->flushes.next; node != &device->flushes; node = node->next)
+            if (flush_of(node)->barrier > write->number)
+                flush_of(node)->result = -EIO;
+    check(device);
+}
+
+void flush_waiting_moved(struct device *device)
+{
+    while (!list_empty(&device->held) && flush_of(device->held.next)->waiting_before <= device->waiting_out) {
+        struct flush *flush = flush_of(list_pop_front(&device->held));
+        flush->barrier = device->next_ticket;
+        list_push_back(&device->flushes, &flush->node);
+    }
+    check(device);
+}
+
+void flush_waiting_lost(struct device *device)
+{
+    for (struct list_node *node = device->held.next; node != &device->held; node = node->next)
+        flush_of(node)->result = -EIO;
+    flush_waiting_moved(device);
+}
+
+static void finish(struct flush *flush)
+{
+    struct disk_worker *worker = flush->worker;
+    flush->done(flush->context, flush->result);
+    free(flush);
+    worker_op_end(worker);
+}
+
+static void synced(struct io_op *op)
+{
+    struct flush *flush = CONTAINER_OF(op, struct flush, op);
+    if (op->result < 0) {
+        flush->result = (int)op->result;
+        counter_add(&flush->device->stats.io_errors, 1);
+    }
+    finish(flush);
+}
+
+static void written(struct io_message *message)
+{
+    struct flush *flush = CONTAINER_OF(message, struct flush, message);
+    if (flush->result < 0) {
+        finish(flush);
+        return;
+    }
+    io_op_init(&flush->op, synced);
+    io_file_sync(flush->worker->loop, &flush->op, flush->device->file);
+}
+
+void flush_start(
+    struct device *device, struct disk_worker *worker, void (*done)(void *context, int result), void *context)
+{
+    struct flush *flush = calloc(1, sizeof *flush);
+    CHECK(flush != NULL); /* a few dozen bytes; there is nobody to tell */
+    *flush = (struct flush){.device = device, .worker = worker, .done = done, .context = context};
+    flush->message.deliver = written;
+    worker_op_begin(worker);
+    struct list_node ready;
+    list_init(&ready);
+    pthread_mutex_lock(&device->lock);
+    if (!device_in_service(device) && atomic_load(&device->state) != DEVICE_CLOSING) {
+        flush->result = E_UNSUPPORTED;
+        io_post(worker->loop, &flush->message);
+    } else {
+        append_close_batch(device, &ready);
+        flush->barrier = device->next_ticket;
+        flush->waiting_before = device->waiting_in;
+        list_push_back(list_empty(&device->waiting) ? &device->flushes : &device->held, &flush->node);
+        check(device);
+    }
+    pthread_mutex_unlock(&device->lock);
+    write_submit_all(worker, &ready);
+}

@@ -1,0 +1,500 @@
+/*
+ * Opening a device, in two halves with the tier's decision (epoch, owners, who starts empty) between them.
+ *
+ * device_open: open and lock the file, look at what it is, read its superblock or make one. A file that is
+ * neither empty nor ours is refused and not touched. A new file gets its superblock first and its space
+ * second, so that a half-made one is recognised. device_start: write both copies of the superblock (new
+ * epoch, no snapshot mark), then take the snapshot if the old one carried a mark, else find the generation of
+ * each segment from its footer or first header.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "cache/snapshot.h"
+#include "cache/tier.h"
+#include "cache/worker.h"
+
+#define PROBES 16
+
+struct probe {
+    struct opening *opening;
+    struct io_op op;
+    struct iovec iov;
+    uint8_t *buffer;
+    uint32_t segment;
+    bool first; /* reading the first header, not the footer */
+};
+
+struct opening {
+    struct device *device;
+    struct io_op op;
+    struct iovec iov;
+    uint8_t *buffer;
+    uint64_t buffer_len, mark, piece;
+    bool fresh, truncate;
+    struct device_super_write super;
+    unsigned supers_left;
+    struct snapshot snapshot;
+    uint8_t *state;
+    struct probe probes[PROBES];
+    uint32_t next_probe, probes_left;
+    void (*done)(struct device *device, int result);
+};
+
+static void end(struct opening *opening, int result)
+{
+    struct device *device = opening->device;
+    void (*done)(struct device *, int) = opening->done;
+    free(opening->buffer);
+    free(opening->state);
+    free(opening->super.buffer);
+    for (unsigned i = 0; i < PROBES; i++)
+        free(opening->probes[i].buffer);
+    free(opening);
+    done(device, result);
+}
+
+static struct opening *opening_of(struct io_op *op)
+{
+    return CONTAINER_OF(op, struct opening, op);
+}
+
+static struct io_loop *begin(struct opening *opening, void (*done)(struct io_op *op))
+{
+    io_op_init(&opening->op, done);
+    return opening->device->home->loop;
+}
+
+/* ---- closing again what is refused ---- */
+
+static void refused_closed(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    opening->device->file = IO_HANDLE_NONE;
+    end(opening, (int)(int64_t)opening->piece);
+}
+
+static void refuse(struct opening *opening, int error, const char *why)
+{
+    device_event(opening->device, DISK_EVENT_REFUSED, error, "%s: %s", why, error_text(error));
+    opening->piece = (uint64_t)(int64_t)error;
+    atomic_store(&opening->device->state, DEVICE_CLOSED);
+    if (!io_handle_valid(opening->device->file)) {
+        end(opening, error);
+        return;
+    }
+    struct io_loop *loop = begin(opening, refused_closed);
+    io_file_close(loop, &opening->op, opening->device->file);
+}
+
+/* ---- first half ---- */
+
+static void space_ready(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    if (op->result < 0)
+        refuse(opening, (int)op->result, "there is no room for it");
+    else
+        end(opening, 0);
+}
+
+static void space(struct opening *opening)
+{
+    struct device *device = opening->device;
+    if (device->info.block_device) {
+        end(opening, 0);
+        return;
+    }
+    uint64_t bytes = superblock_end(&device->super);
+    struct io_loop *loop = begin(opening, space_ready);
+    if (opening->truncate)
+        io_file_truncate(loop, &opening->op, device->file, bytes);
+    else
+        io_file_allocate(loop, &opening->op, device->file, bytes);
+}
+
+static void made(struct device_super_write *write, int result)
+{
+    struct opening *opening = CONTAINER_OF(write, struct opening, super);
+    if (result < 0)
+        refuse(opening, result, "its superblock can't be written");
+    else if (--opening->supers_left > 0)
+        device_super_write(write);
+    else
+        space(opening);
+}
+
+static void make(struct opening *opening)
+{
+    struct device *device = opening->device;
+    int result = superblock_plan(&device->super, device->size_bytes, device->expected_item_bytes);
+    if (result < 0) {
+        refuse(opening, result, "its size must be at least 32 segments of 1 MiB and what is beside them");
+        return;
+    }
+    random_os(device->super.id.bytes, sizeof device->super.id.bytes);
+    random_os(&device->super.hash_seed, sizeof device->super.hash_seed);
+    device->super.generation_bound = device->super.dead_below = 1;
+    device->fresh = true;
+    opening->supers_left = SUPERBLOCK_COPIES;
+    opening->super.done = made;
+    device_super_write(&opening->super);
+}
+
+/* What the configured size makes of the geometry: it may grow; a smaller one starts empty. */
+static void resize(struct opening *opening)
+{
+    struct device *device = opening->device;
+    uint64_t count = superblock_segments_in(&device->super, device->size_bytes);
+    if (count < 4) {
+        refuse(opening, -EINVAL, "the configured size is too small for its segments");
+        return;
+    }
+    if (count < device->super.segment_count) {
+        device->starts_empty = true;
+        opening->truncate = true;
+    }
+    device->snapshot_segments = device->super.segment_count;
+    device->super.segment_count = count;
+    space(opening);
+}
+
+static bool all_zero(const uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
+static void super_read(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    struct device *device = opening->device;
+    if (op->result < 0) {
+        refuse(opening, (int)op->result, "it can't be read");
+        return;
+    }
+    size_t len = (size_t)op->result;
+    int result = superblock_choose(&device->super, bytes_of(opening->buffer, len));
+    if (result == 0)
+        resize(opening);
+    else if (device->info.block_device && len == opening->buffer_len && all_zero(opening->buffer, len))
+        make(opening);
+    else
+        refuse(opening, result, result == E_UNSUPPORTED ? "its format is newer" : "it holds something else");
+}
+
+static void stat_done(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    struct device *device = opening->device;
+    if (op->result < 0) {
+        refuse(opening, (int)op->result, "it can't be looked at");
+        return;
+    }
+    if (device->info.block_device &&
+        (device->size_bytes == 0 || device->size_bytes > device->info.size_bytes))
+        device->size_bytes = device->info.size_bytes;
+    if (device->info.regular && device->info.size_bytes == 0) {
+        make(opening);
+        return;
+    }
+    opening->iov = (struct iovec){opening->buffer, opening->buffer_len};
+    struct io_loop *loop = begin(opening, super_read);
+    io_file_read(loop, &opening->op, device->file, &opening->iov, 1, 0);
+}
+
+static void opened(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    struct device *device = opening->device;
+    if (op->result < 0) {
+        refuse(
+            opening, (int)op->result, op->result == -EBUSY ? "another process has it" : "it can't be opened");
+        return;
+    }
+    device->file = op->handle;
+    struct io_loop *loop = begin(opening, stat_done);
+    io_file_stat(loop, &opening->op, device->file, &device->info);
+}
+
+static struct opening *opening_create(struct device *device, void (*done)(struct device *device, int result))
+{
+    struct opening *opening = calloc(1, sizeof *opening);
+    CHECK(opening != NULL);
+    opening->device = device;
+    opening->done = done;
+    opening->buffer_len = SUPERBLOCK_COPIES * SUPERBLOCK_BYTES;
+    opening->buffer = aligned_alloc(SEGMENT_BLOCK, opening->buffer_len);
+    CHECK(opening->buffer != NULL && device_super_write_init(&opening->super, device, NULL) == 0);
+    return opening;
+}
+
+void device_open(struct device *device, void (*done)(struct device *device, int result))
+{
+    struct opening *opening = opening_create(device, done);
+    atomic_store(&device->state, DEVICE_OPENING);
+    device->file = IO_HANDLE_NONE;
+    device->fresh = device->starts_empty = false;
+    struct io_loop *loop = begin(opening, opened);
+    io_open(loop, &opening->op, device->path,
+        IO_OPEN_READ | IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_DIRECT | IO_OPEN_LOCK | IO_OPEN_NOFOLLOW |
+            IO_OPEN_DEVICE | IO_OPEN_REGULAR);
+}
+
+/* ---- second half ---- */
+
+static int by_generation(const void *a, const void *b, void *context)
+{
+    const struct device *device = context;
+    uint64_t left = atomic_load(&device->segments[*(const uint32_t *)a].generation);
+    uint64_t right = atomic_load(&device->segments[*(const uint32_t *)b].generation);
+    return left < right ? -1 : left > right;
+}
+
+/* The generations are known: lists of live and free segments, then service. */
+static void serve(struct opening *opening, bool recover)
+{
+    struct device *device = opening->device;
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < device->segment_count; i++) {
+        struct device_segment *segment = &device->segments[i];
+        uint64_t generation = atomic_load(&segment->generation);
+        if (generation >= device->super.dead_below && generation < device->first_own_generation) {
+            segment->state = SEGMENT_SEALED;
+            device->live[live++] = i;
+        } else {
+            atomic_store(&segment->generation, 0);
+            segment->state = SEGMENT_FREE;
+        }
+    }
+    for (uint32_t i = device->segment_count; i-- > 0;)
+        if (device->segments[i].state == SEGMENT_FREE)
+            device->free[device->free_count++] = i;
+    qsort_r(device->live, live, sizeof *device->live, by_generation, device);
+    device->live_at = 0;
+    device->live_count = live;
+    bool behind = recover && live > 0;
+    atomic_store(&device->first_generation, behind ? device->first_own_generation : 0);
+    atomic_store(&device->state, DEVICE_IN_SERVICE);
+    device_event(device, DISK_EVENT_OPENED, 0,
+        "%u segments of %u KiB, %llu index bytes, %llu items, %u segments to read, %s", device->segment_count,
+        device->segment_bytes / 1024, (unsigned long long)index_bytes(device->index),
+        (unsigned long long)index_count(device->index), behind ? live : 0,
+        device->info.direct ? "direct" : "buffered");
+    if (behind)
+        recovery_start(device);
+    device_wake(device);
+    end(opening, 0);
+}
+
+static void probe_next(struct opening *opening, struct probe *probe);
+
+static void probe_read(struct probe *probe, uint64_t offset, bool first);
+
+/* The first header's generation, 0 if there is none. */
+static uint64_t first_generation(const struct device *device, const struct probe *probe)
+{
+    struct segment_item item;
+    uint64_t place = device_segment_place(device, probe->segment);
+    struct bytes block = bytes_of(probe->buffer, probe->iov.iov_len);
+    return segment_item_decode(&item, block, device->seed, place) == 0 ? item.generation : 0;
+}
+
+static void probed(struct io_op *op)
+{
+    struct probe *probe = CONTAINER_OF(op, struct probe, op);
+    struct opening *opening = probe->opening;
+    struct device *device = opening->device;
+    uint64_t place = device_segment_place(device, probe->segment), generation = 0;
+    bool ok = op->result == (int64_t)probe->iov.iov_len;
+    if (!ok)
+        counter_add(&device->stats.io_errors, 1);
+    if (probe->first) {
+        generation = ok ? first_generation(device, probe) : 0;
+    } else {
+        struct segment_footer footer;
+        struct bytes raw =
+            bytes_of(probe->buffer + SEGMENT_BLOCK - SEGMENT_FOOTER_BYTES, SEGMENT_FOOTER_BYTES);
+        if (ok && segment_footer_decode(&footer, raw, device->seed, place, device->segment_bytes) == 0)
+            generation = footer.generation;
+        if (generation < device->super.dead_below) {
+            probe_read(probe, place, true);
+            return;
+        }
+    }
+    atomic_store(&device->segments[probe->segment].generation, generation);
+    probe_next(opening, probe);
+}
+
+static void probe_read(struct probe *probe, uint64_t offset, bool first)
+{
+    struct device *device = probe->opening->device;
+    probe->first = first;
+    /* A first header may be longer than a block: the first 64 KiB hold any. */
+    probe->iov = (struct iovec){probe->buffer, first ? SEGMENT_LARGE_BYTES : SEGMENT_BLOCK};
+    io_op_init(&probe->op, probed);
+    io_file_read(device->home->loop, &probe->op, device->file, &probe->iov, 1, offset);
+}
+
+static void probe_next(struct opening *opening, struct probe *probe)
+{
+    struct device *device = opening->device;
+    if (opening->next_probe < device->segment_count) {
+        probe->segment = opening->next_probe++;
+        uint64_t place = device_segment_place(device, probe->segment);
+        probe_read(probe, place + device->segment_bytes - SEGMENT_BLOCK, false);
+        return;
+    }
+    if (--opening->probes_left == 0)
+        serve(opening, true);
+}
+
+static void probe_all(struct opening *opening)
+{
+    struct device *device = opening->device;
+    index_clear(device->index);
+    opening->probes_left = PROBES < device->segment_count ? PROBES : device->segment_count;
+    for (unsigned i = 0, count = opening->probes_left; i < count; i++) {
+        struct probe *probe = &opening->probes[i];
+        probe->opening = opening;
+        probe->buffer = aligned_alloc(SEGMENT_BLOCK, SEGMENT_LARGE_BYTES);
+        CHECK(probe->buffer != NULL);
+        probe_next(opening, probe);
+    }
+}
+
+/* ---- the snapshot ---- */
+
+static uint64_t piece_len(const struct opening *opening)
+{
+    uint64_t left = index_bytes(opening->device->index) - opening->piece * SNAPSHOT_PIECE;
+    return left < SNAPSHOT_PIECE ? left : SNAPSHOT_PIECE;
+}
+
+static void piece_read(struct opening *opening);
+
+static void snapshot_taken(struct opening *opening)
+{
+    struct device *device = opening->device;
+    index_adopt(device->index, device->super.data_offset, superblock_end(&device->super));
+    for (uint64_t i = 0; i < opening->snapshot.segment_count && i < device->segment_count; i++) {
+        struct snapshot_segment segment = snapshot_segment_at(&opening->snapshot, i);
+        atomic_store(&device->segments[i].generation, segment.generation);
+        device->segments[i].data_end = segment.data_end;
+    }
+    serve(opening, false);
+}
+
+static void piece_done(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    struct device *device = opening->device;
+    struct bytes piece =
+        bytes_of(index_raw(device->index) + opening->piece * SNAPSHOT_PIECE, piece_len(opening));
+    if (op->result != (int64_t)opening->iov.iov_len ||
+        snapshot_checksum(device->seed, piece) != snapshot_piece_at(&opening->snapshot, opening->piece)) {
+        counter_add(&device->stats.corrupt, 1);
+        probe_all(opening);
+        return;
+    }
+    if (++opening->piece == opening->snapshot.piece_count)
+        snapshot_taken(opening);
+    else
+        piece_read(opening);
+}
+
+static void piece_read(struct opening *opening)
+{
+    struct device *device = opening->device;
+    uint64_t at = opening->piece * SNAPSHOT_PIECE;
+    opening->iov = (struct iovec){index_raw(device->index) + at, segment_blocks_up(piece_len(opening))};
+    struct io_loop *loop = begin(opening, piece_done);
+    io_file_read(loop, &opening->op, device->file, &opening->iov, 1,
+        device->super.snapshot_offset + opening->buffer_len + at);
+}
+
+static void state_read(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    struct device *device = opening->device;
+    struct bytes raw = bytes_of(opening->state, opening->buffer_len);
+    int result = op->result == (int64_t)opening->buffer_len
+                     ? snapshot_decode(&opening->snapshot, raw, device->seed, opening->mark)
+                     : E_CORRUPT;
+    if (result < 0 || opening->snapshot.index_buckets != device->super.index_buckets) {
+        counter_add(&device->stats.corrupt, 1);
+        probe_all(opening);
+        return;
+    }
+    opening->piece = 0;
+    piece_read(opening);
+}
+
+/* The state's length follows from the number of segments then; the count in the state is checked by its
+ * length. */
+static void snapshot_read(struct opening *opening)
+{
+    struct device *device = opening->device;
+    opening->buffer_len = snapshot_state_bytes(device->snapshot_segments, device->super.index_buckets);
+    opening->state = aligned_alloc(SEGMENT_BLOCK, opening->buffer_len);
+    CHECK(opening->state != NULL);
+    opening->iov = (struct iovec){opening->state, opening->buffer_len};
+    struct io_loop *loop = begin(opening, state_read);
+    io_file_read(loop, &opening->op, device->file, &opening->iov, 1, device->super.snapshot_offset);
+}
+
+static void both_written(struct device_super_write *write, int result)
+{
+    struct opening *opening = CONTAINER_OF(write, struct opening, super);
+    struct device *device = opening->device;
+    if (result < 0) {
+        refuse(opening, result, "its superblock can't be written");
+        return;
+    }
+    if (--opening->supers_left > 0) {
+        device_super_write(write);
+        return;
+    }
+    device->generation_limit = device->super.generation_bound;
+    if (device->super.dead_below >= device->first_own_generation)
+        serve(opening, false);
+    else if (opening->mark != 0)
+        snapshot_read(opening);
+    else
+        probe_all(opening);
+}
+
+static bool allocate(struct device *device)
+{
+    device->segment_count = (uint32_t)device->super.segment_count;
+    device->segment_bytes = (uint32_t)device->super.segment_bytes;
+    device->seed = device->super.hash_seed;
+    device->index = index_create(device->super.index_buckets);
+    device->segments = calloc(device->segment_count, sizeof *device->segments);
+    device->live = calloc(device->segment_count, sizeof *device->live);
+    device->free = calloc(device->segment_count, sizeof *device->free);
+    return device->index != NULL && device->segments != NULL && device->live != NULL && device->free != NULL;
+}
+
+void device_start(struct device *device, void (*done)(struct device *device, int result))
+{
+    struct opening *opening = opening_create(device, done);
+    device_reset(device);
+    if (!allocate(device)) {
+        refuse(opening, -ENOMEM, "its index does not fit into memory");
+        return;
+    }
+    opening->mark = device->starts_empty ? 0 : device->super.snapshot_mark;
+    device->super.snapshot_mark = 0;
+    device->next_generation = device->first_own_generation = device->super.generation_bound;
+    if (device->starts_empty)
+        device->super.dead_below = device->next_generation;
+    device->super.generation_bound = device->next_generation + device->segment_count + 1;
+    opening->supers_left = SUPERBLOCK_COPIES;
+    opening->super.done = both_written;
+    device_super_write(&opening->super);
+}

@@ -1,0 +1,312 @@
+/*
+ * Reclaiming the oldest segment: read its rows, carry forward what is used, take the rest out of the index,
+ * declare it dead (synced), wait for its readers, give its place back. One at a time, on the home loop,
+ * whenever fewer than DEVICE_FREE_TARGET segments are free.
+ *
+ * An item is carried if the index still names this very place (so it is the newest, and hidden by nothing)
+ * and it was read since it was written, or lies in the memory tier; at most a quarter of a segment. The check
+ * is made again under the lock that gives the new place. While recovery runs nothing is carried: what hides
+ * an item may not have been read yet.
+ */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "cache/reader.h"
+#include "cache/tier.h"
+#include "cache/worker.h"
+
+#define WINDOW_BYTES (256u << 10)
+
+struct reclaim {
+    struct device *device;
+    struct rows rows;
+    uint32_t next, carried_bytes;
+    uint64_t old_place, hash; /* of the item being carried */
+    uint8_t *window;
+    uint32_t window_at, window_len;
+    struct io_op op;
+    struct iovec iov;
+    struct device_super_write super;
+    bool waits_for_pins;
+};
+
+static void carry_next(struct reclaim *reclaim);
+
+static const struct segment_row *row_now(const struct reclaim *reclaim)
+{
+    return &reclaim->rows.rows[reclaim->next];
+}
+
+static uint64_t place_of(const struct reclaim *reclaim, const struct segment_row *row)
+{
+    return device_segment_place(reclaim->device, reclaim->rows.segment) + row->offset;
+}
+
+/* ---- the end ---- */
+
+static void finish(struct reclaim *reclaim)
+{
+    struct device *device = reclaim->device;
+    device->reclaim = NULL;
+    rows_free(&reclaim->rows);
+    free(reclaim->window);
+    free(reclaim->super.buffer);
+    free(reclaim);
+    append_waiting(device, device->home);
+    device_wake(device);
+}
+
+static void free_when_unpinned(struct reclaim *reclaim)
+{
+    struct device *device = reclaim->device;
+    struct device_segment *segment = &device->segments[reclaim->rows.segment];
+    reclaim->waits_for_pins = true;
+    atomic_store(&device->reclaim_waits, true);
+    if (atomic_load(&segment->pins) > 0)
+        return;
+    atomic_store(&device->reclaim_waits, false);
+    pthread_mutex_lock(&device->lock);
+    CHECK(segment->state == SEGMENT_DEAD);
+    segment->state = SEGMENT_FREE;
+    device->free[device->free_count++] = reclaim->rows.segment;
+    device->generation_limit = device->super.generation_bound;
+    pthread_mutex_unlock(&device->lock);
+    counter_add(&device->stats.reclaimed, 1);
+    finish(reclaim);
+}
+
+static void declared(struct device_super_write *write, int result)
+{
+    struct reclaim *reclaim = CONTAINER_OF(write, struct reclaim, super);
+    struct device *device = reclaim->device;
+    if (result == 0) {
+        free_when_unpinned(reclaim);
+        return;
+    }
+    struct list_node ready, gone;
+    list_init(&ready);
+    list_init(&gone);
+    counter_add(&device->stats.io_errors, 1);
+    pthread_mutex_lock(&device->lock);
+    device->dead_segment = reclaim->rows.segment;
+    device_out(device, &ready, &gone);
+    pthread_mutex_unlock(&device->lock);
+    for (struct list_node *node; (node = list_pop_front(&gone)) != NULL;)
+        writing_destroy(CONTAINER_OF(node, struct writing, node));
+    write_submit_all(device->home, &ready);
+    finish(reclaim);
+}
+
+static void declare_dead(struct reclaim *reclaim)
+{
+    struct device *device = reclaim->device;
+    uint32_t segment = reclaim->rows.segment;
+    uint64_t evicted = 0;
+    if (reclaim->rows.result < 0 || reclaim->rows.scanned) {
+        uint64_t from = device_segment_place(device, segment);
+        evicted = index_sweep(device->index, from, from + device->segment_bytes);
+    } else {
+        for (uint32_t i = 0; i < reclaim->rows.count; i++)
+            evicted += index_remove_at(
+                device->index, reclaim->rows.rows[i].hash, place_of(reclaim, &reclaim->rows.rows[i]));
+    }
+    counter_add(&device->stats.evicted, evicted);
+    pthread_mutex_lock(&device->lock);
+    CHECK(device->live[device->live_at] == segment);
+    device->live_at = (device->live_at + 1) % device->segment_count;
+    device->live_count--;
+    device->segments[segment].state = SEGMENT_DEAD;
+    device->super.generation_bound = device->next_generation + device->segment_count + 1;
+    pthread_mutex_unlock(&device->lock);
+    if (reclaim->rows.generation + 1 > device->super.dead_below)
+        device->super.dead_below = reclaim->rows.generation + 1;
+    device_super_write(&reclaim->super);
+}
+
+/* ---- carrying ---- */
+
+/* Gives the item a new place if it still has the old one. */
+static void carry(struct reclaim *reclaim, struct item *item)
+{
+    struct device *device = reclaim->device;
+    struct writing *entry = writing_create(item, item_key(item).kind, item_key(item).bytes);
+    if (entry == NULL)
+        return;
+    entry->hash = reclaim->hash;
+    entry->stored_ns = io_wall_ns(device->home->loop);
+    struct append append;
+    list_init(&append.ready);
+    append.fill = NULL;
+    append.opened_batch = false;
+    struct index_entry now;
+    pthread_mutex_lock(&device->lock);
+    writing_add(device, entry);
+    if (index_find(device->index, reclaim->hash, &now) && now.place == reclaim->old_place &&
+        list_empty(&device->waiting))
+        append_entry(device, entry, &append, false, io_now_ns(device->home->loop));
+    bool placed = append.fill != NULL;
+    if (!placed)
+        writing_remove(device, entry);
+    pthread_mutex_unlock(&device->lock);
+    uint32_t len = entry->item_len;
+    append_finish(device, device->home, entry, &append);
+    if (!placed) {
+        writing_destroy(entry);
+        return;
+    }
+    counter_add(&device->stats.carried, 1);
+    reclaim->carried_bytes += len;
+}
+
+static void carry_read(void *context, int result, struct item *item)
+{
+    struct reclaim *reclaim = context;
+    if (result == 0) {
+        if (item_held_len(item) == item_value_len(item))
+            carry(reclaim, item);
+        item_unref(&item);
+    }
+    reclaim->next++;
+    carry_next(reclaim);
+}
+
+static bool may_carry(const struct reclaim *reclaim)
+{
+    struct device *device = reclaim->device;
+    const struct disk *disk = device->disk;
+    return device_in_service(device) && atomic_load(&device->first_generation) == 0 &&
+           reclaim->rows.result == 0 && atomic_load(&disk->waiting_bytes) < disk->waiting_limit_bytes &&
+           reclaim->window != NULL;
+}
+
+/* Is the row's item alive at this place? */
+static bool is_current(struct reclaim *reclaim, const struct segment_row *row, struct index_entry *entry)
+{
+    return row->kind != ITEM_REMOVE && index_find(reclaim->device->index, row->hash, entry) &&
+           entry->place == place_of(reclaim, row);
+}
+
+/* 1: a read of the item is on its way; 0: on to the next row; E_TRUNCATED: the window does not hold its
+ * header. */
+static int consider(struct reclaim *reclaim)
+{
+    struct device *device = reclaim->device;
+    const struct segment_row *row = row_now(reclaim);
+    struct index_entry entry;
+    if (!is_current(reclaim, row, &entry))
+        return 0;
+    if (reclaim->carried_bytes + segment_item_len(row->key_len, row->value_len) > device->segment_bytes / 4)
+        return 0;
+    uint32_t header = SEGMENT_HEADER_FIXED + row->key_len + 8 * segment_checksum_count(row->value_len);
+    if (row->offset < reclaim->window_at || row->offset + header > reclaim->window_at + reclaim->window_len)
+        return E_TRUNCATED;
+    struct segment_item item;
+    struct bytes from = bytes_of(reclaim->window + (row->offset - reclaim->window_at), header);
+    if (segment_item_decode(&item, from, device->seed, place_of(reclaim, row)) < 0)
+        return 0;
+    struct item_key key = {item.kind, item.key};
+    if (entry.use == 0 && !memory_has(device->disk->memory, key))
+        return 0;
+    reclaim->old_place = entry.place;
+    reclaim->hash = row->hash;
+    return reader_start(device, device->home, key, 0, UINT32_MAX, true, carry_read, reclaim) != NULL;
+}
+
+static void window_read(struct io_op *op)
+{
+    struct reclaim *reclaim = CONTAINER_OF(op, struct reclaim, op);
+    struct disk_worker *home = reclaim->device->home;
+    if (op->result != (int64_t)reclaim->iov.iov_len) {
+        reclaim->window_len = 0;
+        reclaim->next++;
+    }
+    carry_next(reclaim);
+    worker_op_end(home);
+}
+
+/* The next header; for small items with what follows it. */
+static void window_load(struct reclaim *reclaim)
+{
+    struct device *device = reclaim->device;
+    const struct segment_row *row = row_now(reclaim);
+    uint32_t from = row->offset / SEGMENT_BLOCK * SEGMENT_BLOCK, len = WINDOW_BYTES;
+    if (segment_is_large(row->value_len))
+        len = segment_header_len(row->key_len, row->value_len);
+    if (len > device->segment_bytes - from)
+        len = device->segment_bytes - from;
+    reclaim->window_at = from;
+    reclaim->window_len = len;
+    reclaim->iov = (struct iovec){reclaim->window, len};
+    io_op_init(&reclaim->op, window_read);
+    worker_op_begin(device->home);
+    io_file_read(device->home->loop, &reclaim->op, device->file, &reclaim->iov, 1,
+        device_segment_place(device, reclaim->rows.segment) + from);
+}
+
+static void carry_next(struct reclaim *reclaim)
+{
+    while (reclaim->next < reclaim->rows.count && may_carry(reclaim)) {
+        int result = consider(reclaim);
+        if (result == 1)
+            return;
+        if (result == E_TRUNCATED) {
+            window_load(reclaim);
+            return;
+        }
+        reclaim->next++;
+    }
+    declare_dead(reclaim);
+}
+
+static void rows_loaded(struct rows *rows)
+{
+    carry_next(rows->context);
+}
+
+/* ---- the beginning ---- */
+
+/* The oldest segment, if one is to be reclaimed now. */
+static bool oldest(struct device *device, uint32_t *segment)
+{
+    pthread_mutex_lock(&device->lock);
+    bool due = device->free_count < DEVICE_FREE_TARGET && device->live_count > 0 &&
+               device->dead_segment == UINT32_MAX;
+    if (due) {
+        *segment = device->live[device->live_at];
+        due = device->segments[*segment].state == SEGMENT_SEALED;
+    }
+    if (due && atomic_load(&device->state) == DEVICE_CLOSING)
+        due = !list_empty(&device->waiting);
+    pthread_mutex_unlock(&device->lock);
+    return due;
+}
+
+void reclaim_start(struct device *device)
+{
+    uint32_t segment;
+    if (device->reclaim != NULL || device->retry_write.buffer != NULL || !oldest(device, &segment))
+        return;
+    struct reclaim *reclaim = calloc(1, sizeof *reclaim);
+    CHECK(reclaim != NULL);
+    reclaim->device = device;
+    reclaim->window = aligned_alloc(SEGMENT_BLOCK, WINDOW_BYTES);
+    CHECK(device_super_write_init(&reclaim->super, device, declared) == 0);
+    device->reclaim = reclaim;
+    reclaim->rows = (struct rows){.device = device,
+        .segment = segment,
+        .generation = atomic_load(&device->segments[segment].generation),
+        .done = rows_loaded,
+        .context = reclaim};
+    rows_load(&reclaim->rows);
+}
+
+void reclaim_wake(struct device *device)
+{
+    if (device->reclaim != NULL && device->reclaim->waits_for_pins)
+        free_when_unpinned(device->reclaim);
+}
+
+bool reclaim_busy(const struct device *device)
+{
+    return device->reclaim != NULL;
+}

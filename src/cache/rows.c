@@ -1,0 +1,240 @@
+/*
+ * The items of a segment: by its table, else by a scan from its start. The scan reads windows and only
+ * headers count; it ends at the first thing that is neither header nor padding, or of another generation.
+ */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "cache/tier.h"
+#include "cache/worker.h"
+
+#define TAIL_BYTES 65536u
+#define WINDOW_BYTES (1u << 20)
+
+static_assert(WINDOW_BYTES >= SEGMENT_HEADER_MAX + SEGMENT_BLOCK, "a window holds any header");
+
+static void read_at(
+    struct rows *rows, uint32_t at, uint32_t offset, uint32_t len, void (*done)(struct io_op *op))
+{
+    struct device *device = rows->device;
+    rows->load.iov = (struct iovec){rows->load.buffer + at, len};
+    io_op_init(&rows->load.op, done);
+    worker_op_begin(device->home);
+    io_file_read(device->home->loop, &rows->load.op, device->file, &rows->load.iov, 1,
+        device_segment_place(device, rows->segment) + offset);
+}
+
+static struct rows *rows_of(struct io_op *op)
+{
+    return CONTAINER_OF(op, struct rows, load.op);
+}
+
+static bool read_ok(struct rows *rows, const struct io_op *op)
+{
+    struct device *device = rows->device;
+    atomic_store(&device->progress_ns, io_now_ns(device->home->loop));
+    if (op->result == (int64_t)rows->load.iov.iov_len)
+        return true;
+    counter_add(&device->stats.io_errors, 1);
+    return false;
+}
+
+static void finish(struct rows *rows, int result)
+{
+    struct disk_worker *home = rows->device->home;
+    free(rows->load.buffer);
+    rows->load.buffer = NULL;
+    rows->result = result;
+    rows->done(rows);
+    worker_op_end(home);
+}
+
+static bool add(struct rows *rows, const struct segment_row *row)
+{
+    if (rows->count == rows->capacity) {
+        uint32_t capacity = rows->capacity == 0 ? 256 : 2 * rows->capacity;
+        struct segment_row *grown = realloc(rows->rows, (size_t)capacity * sizeof *grown);
+        if (grown == NULL)
+            return false;
+        rows->rows = grown;
+        rows->capacity = capacity;
+    }
+    rows->rows[rows->count++] = *row;
+    return true;
+}
+
+/* ---- the scan ---- */
+
+static void window_done(struct io_op *op);
+
+static void window_read(struct rows *rows)
+{
+    uint32_t from = rows->load.offset / SEGMENT_BLOCK * SEGMENT_BLOCK;
+    uint32_t left = rows->device->segment_bytes - from;
+    rows->load.window = from;
+    rows->load.window_len = left < WINDOW_BYTES ? left : WINDOW_BYTES;
+    read_at(rows, 0, from, rows->load.window_len, window_done);
+}
+
+static bool add_scanned(struct rows *rows, const struct segment_item *item, uint32_t offset)
+{
+    struct segment_row row = {.sequence = item->sequence,
+        .offset = offset,
+        .value_len = item->value_len,
+        .key_len = (uint16_t)item->key.len,
+        .kind = (uint8_t)item->kind};
+    enum item_kind kind = item->kind;
+    struct bytes key = item->key;
+    if (kind == ITEM_REMOVE) {
+        kind = (enum item_kind)key.ptr[0];
+        key = bytes_from(key, 1);
+    }
+    row.hash = device_hash(rows->device, kind, key);
+    return add(rows, &row);
+}
+
+static void window_done(struct io_op *op)
+{
+    struct rows *rows = rows_of(op);
+    struct device *device = rows->device;
+    uint64_t place = device_segment_place(device, rows->segment);
+    if (!read_ok(rows, op)) {
+        finish(rows, (int)(op->result < 0 ? op->result : E_TRUNCATED));
+        worker_op_end(device->home);
+        return;
+    }
+    int result = 1;
+    while (result >= 0 && rows->load.offset < device->segment_bytes) {
+        uint32_t offset = rows->load.offset;
+        if (offset >= rows->load.window + rows->load.window_len) {
+            result = E_TRUNCATED;
+            break;
+        }
+        struct segment_item item;
+        struct bytes from = bytes_of(rows->load.buffer + (offset - rows->load.window),
+            rows->load.window + rows->load.window_len - offset);
+        result = segment_scan(&item, from, offset, device->seed, place, &rows->load.offset);
+        if (result == 1 &&
+            (item.generation != rows->generation || rows->load.offset > device->segment_bytes ||
+                !add_scanned(rows, &item, offset)))
+            result = E_CORRUPT;
+        if (result == 1)
+            rows->data_end = rows->load.offset;
+    }
+    bool more = result == E_TRUNCATED &&
+                rows->load.offset / SEGMENT_BLOCK * SEGMENT_BLOCK > rows->load.window &&
+                rows->load.offset < device->segment_bytes;
+    if (more)
+        window_read(rows);
+    else
+        finish(rows, 0);
+    worker_op_end(device->home);
+}
+
+static void scan(struct rows *rows)
+{
+    rows->scanned = true;
+    rows->count = 0;
+    free(rows->load.buffer);
+    rows->load.buffer = aligned_alloc(SEGMENT_BLOCK, WINDOW_BYTES);
+    if (rows->load.buffer == NULL) {
+        finish(rows, E_EXHAUSTED);
+        return;
+    }
+    window_read(rows);
+}
+
+/* ---- the table ---- */
+
+/* The buffer holds the last buffer_len bytes of the segment. */
+static bool table_take(struct rows *rows)
+{
+    struct device *device = rows->device;
+    const struct segment_footer *footer = &rows->load.footer;
+    size_t rows_len = (size_t)footer->row_count * SEGMENT_ROW_BYTES;
+    const uint8_t *at = rows->load.buffer + rows->load.buffer_len - SEGMENT_FOOTER_BYTES - rows_len;
+    uint64_t place = device_segment_place(device, rows->segment);
+    if (segment_rows_checksum(device->seed, place, bytes_of(at, rows_len)) != footer->rows_checksum)
+        return false;
+    for (uint32_t i = 0; i < footer->row_count; i++) {
+        struct segment_row row = segment_row_decode(at + (size_t)i * SEGMENT_ROW_BYTES);
+        if (!segment_row_valid(&row, footer->data_end) || !add(rows, &row))
+            return false;
+    }
+    rows->data_end = footer->data_end;
+    return true;
+}
+
+static void table_done(struct io_op *op)
+{
+    struct rows *rows = rows_of(op);
+    struct disk_worker *home = rows->device->home;
+    bool ok = read_ok(rows, op);
+    rows->load.read += (uint32_t)rows->load.iov.iov_len;
+    uint32_t left = rows->load.buffer_len - rows->load.read;
+    if (ok && left > 0) {
+        uint32_t n = left < DEVICE_OP_BYTES ? left : DEVICE_OP_BYTES;
+        read_at(rows, rows->load.read, rows->device->segment_bytes - left, n, table_done);
+    } else if (ok && table_take(rows)) {
+        finish(rows, 0);
+    } else {
+        scan(rows);
+    }
+    worker_op_end(home);
+}
+
+static void table_read(struct rows *rows)
+{
+    uint32_t len = segment_table_len(rows->load.footer.row_count);
+    free(rows->load.buffer);
+    rows->load.buffer = aligned_alloc(SEGMENT_BLOCK, len);
+    if (rows->load.buffer == NULL) {
+        finish(rows, E_EXHAUSTED);
+        return;
+    }
+    rows->load.buffer_len = len;
+    rows->load.read = 0;
+    read_at(rows, 0, rows->device->segment_bytes - len, len < DEVICE_OP_BYTES ? len : DEVICE_OP_BYTES,
+        table_done);
+}
+
+static void tail_done(struct io_op *op)
+{
+    struct rows *rows = rows_of(op);
+    struct device *device = rows->device;
+    struct bytes footer =
+        bytes_of(rows->load.buffer + TAIL_BYTES - SEGMENT_FOOTER_BYTES, SEGMENT_FOOTER_BYTES);
+    bool ok = read_ok(rows, op) &&
+              segment_footer_decode(&rows->load.footer, footer, device->seed,
+                  device_segment_place(device, rows->segment), device->segment_bytes) == 0 &&
+              rows->load.footer.generation == rows->generation;
+    if (!ok)
+        scan(rows);
+    else if (segment_table_len(rows->load.footer.row_count) > TAIL_BYTES)
+        table_read(rows);
+    else if (table_take(rows))
+        finish(rows, 0);
+    else
+        scan(rows);
+    worker_op_end(device->home);
+}
+
+void rows_load(struct rows *rows)
+{
+    rows->rows = NULL;
+    rows->count = rows->capacity = rows->data_end = 0;
+    rows->scanned = false;
+    memset(&rows->load, 0, sizeof rows->load);
+    worker_op_begin(rows->device->home);
+    rows->load.buffer = aligned_alloc(SEGMENT_BLOCK, TAIL_BYTES);
+    CHECK(rows->load.buffer != NULL);
+    rows->load.buffer_len = TAIL_BYTES;
+    read_at(rows, 0, rows->device->segment_bytes - TAIL_BYTES, TAIL_BYTES, tail_done);
+}
+
+void rows_free(struct rows *rows)
+{
+    free(rows->rows);
+    rows->rows = NULL;
+    rows->count = rows->capacity = 0;
+}

@@ -1,0 +1,96 @@
+/*
+ * What each loop has for itself: pooled gets and buffers, so that a get allocates nothing once it is warm,
+ * and the count of its ops, which tells when it may leave.
+ */
+#include "cache/worker.h"
+
+#include <stdlib.h>
+
+#include "cache/reader.h"
+#include "cache/tier.h"
+
+#define KEPT_MAX 128
+
+static const uint32_t class_bytes[3] = {8192, 32768, 131072};
+
+static unsigned class_of(uint32_t len)
+{
+    unsigned class = 0;
+    while (class < 3 && len > class_bytes[class])
+        class ++;
+    return class;
+}
+
+uint8_t *worker_buffer_take(struct disk_worker *worker, uint32_t len)
+{
+    unsigned class = class_of(len);
+    if (class == 3)
+        return aligned_alloc(SEGMENT_BLOCK, segment_blocks_up(len));
+    struct list_node *node = list_pop_front(&worker->free_buffers[class]);
+    if (node == NULL)
+        return aligned_alloc(SEGMENT_BLOCK, class_bytes[class]);
+    worker->free_buffer_count[class]--;
+    return (uint8_t *)node;
+}
+
+void worker_buffer_give(struct disk_worker *worker, uint8_t **buffer, uint32_t len)
+{
+    uint8_t *given = *buffer;
+    *buffer = NULL;
+    if (given == NULL)
+        return;
+    unsigned class = class_of(len);
+    if (class == 3 || worker->free_buffer_count[class] == KEPT_MAX) {
+        free(given);
+        return;
+    }
+    struct list_node *node = (struct list_node *)(void *)given;
+    *node = (struct list_node){0};
+    list_push_front(&worker->free_buffers[class], node);
+    worker->free_buffer_count[class]++;
+}
+
+void worker_op_end(struct disk_worker *worker)
+{
+    CHECK(worker->ops > 0);
+    worker->ops--;
+    if (worker->ops > 0 || !worker->leaving || worker->joins > 0)
+        return;
+    void (*left)(void *) = worker->left;
+    void *context = worker->left_context;
+    worker_destroy(worker);
+    left(context);
+}
+
+struct disk_worker *worker_create(struct disk *disk, struct io_loop *loop)
+{
+    struct disk_worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL)
+        return NULL;
+    worker->disk = disk;
+    worker->loop = loop;
+    worker->joins = 1;
+    list_init(&worker->ready);
+    list_init(&worker->free_gets);
+    for (unsigned i = 0; i < 3; i++)
+        list_init(&worker->free_buffers[i]);
+    worker->message.deliver = reader_deliver;
+    io_op_init(&worker->timer, append_timer);
+    return worker;
+}
+
+void worker_destroy(struct disk_worker *worker)
+{
+    CHECK(worker->ops == 0 && list_empty(&worker->ready));
+    struct disk *disk = worker->disk;
+    pthread_mutex_lock(&disk->workers_lock);
+    for (unsigned i = 0; i < DISK_WORKERS_MAX; i++)
+        if (atomic_load(&disk->workers[i]) == worker)
+            atomic_store(&disk->workers[i], NULL);
+    pthread_mutex_unlock(&disk->workers_lock);
+    for (unsigned i = 0; i < 3; i++)
+        for (struct list_node *node; (node = list_pop_front(&worker->free_buffers[i])) != NULL;)
+            free(node);
+    reader_free_gets(worker);
+    free(worker);
+}

@@ -1,0 +1,202 @@
+/*
+ * Writes: ops of at most 1 MiB from a batch buffer, a table, or a large item's extents, on the loop that made
+ * them ready. The items' references are held until the write has completed.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "cache/tier.h"
+#include "cache/worker.h"
+
+struct write *write_create(struct device *device, struct filling *filling, uint32_t buffer_len)
+{
+    struct write *write = calloc(1, sizeof *write);
+    if (write == NULL)
+        return NULL;
+    write->device = device;
+    write->filling = filling;
+    list_init(&write->items);
+    if (buffer_len > 0) {
+        /* A large item's header is followed by room for its last, partial block. */
+        write->buffer_len = segment_blocks_up(buffer_len);
+        write->buffer = aligned_alloc(SEGMENT_BLOCK, (size_t)write->buffer_len + SEGMENT_BLOCK);
+        if (write->buffer == NULL) {
+            free(write);
+            return NULL;
+        }
+        write->tail = write->buffer + write->buffer_len;
+    }
+    return write;
+}
+
+void write_destroy(struct write *write)
+{
+    CHECK(!list_linked(&write->ticket) && !list_linked(&write->node) && list_empty(&write->items));
+    free(write->buffer);
+    free(write);
+}
+
+static const struct writing *only_item(const struct write *write)
+{
+    CHECK(!list_empty(&write->items));
+    return CONTAINER_OF(write->items.next, struct writing, node);
+}
+
+/* Is it the write of one large item, whose payload lies in extents? */
+static bool is_large(const struct write *write)
+{
+    return !write->is_table && segment_is_large(only_item(write)->value_len);
+}
+
+static unsigned large_vector(struct write *write)
+{
+    const struct writing *entry = only_item(write);
+    uint32_t header_len = write->buffer_len, whole = entry->value_len / SEGMENT_BLOCK * SEGMENT_BLOCK;
+    uint32_t at = write->written;
+    int count = 0;
+    if (at < header_len) {
+        write->iov[count++] = (struct iovec){write->buffer + at, header_len - at};
+        at = header_len;
+    }
+    uint32_t from = at - header_len, room = DEVICE_OP_BYTES - (at - write->written);
+    uint32_t want = whole - from < room ? whole - from : room;
+    if (want > 0) {
+        int parts = 0;
+        from +=
+            item_vector_some(entry->item, from, want, write->iov + count, IO_VECTOR_MAX - 1 - count, &parts);
+        CHECK(parts > 0);
+        count += parts;
+    }
+    if (from == whole && entry->value_len > whole) {
+        write->iov[count++] = (struct iovec){write->tail, SEGMENT_BLOCK};
+        from += SEGMENT_BLOCK;
+    }
+    write->in_op = header_len + from - write->written;
+    return (unsigned)count;
+}
+
+static void submit(struct write *write)
+{
+    unsigned count = 1;
+    if (is_large(write)) {
+        count = large_vector(write);
+    } else {
+        uint32_t left = write->len - write->written;
+        write->in_op = left < DEVICE_OP_BYTES ? left : DEVICE_OP_BYTES;
+        write->iov[0] = (struct iovec){write->buffer + write->written, write->in_op};
+    }
+    CHECK(
+        write->in_op > 0 && write->in_op % SEGMENT_BLOCK == 0 && write->written + write->in_op <= write->len);
+    io_file_write(write->worker->loop, &write->op, write->device->file, write->iov, count,
+        write->offset + write->written);
+}
+
+/* Under lock. */
+static void items_failed(struct write *write)
+{
+    struct device *device = write->device;
+    struct filling *filling = write->filling;
+    for (struct list_node *node = write->items.next; node != &write->items; node = node->next) {
+        struct writing *entry = CONTAINER_OF(node, struct writing, node);
+        if (entry->item == NULL)
+            device->missed_remove = true;
+        else if (index_remove_at(device->index, entry->hash, entry->place))
+            device_forget(device, entry->hash);
+        uint32_t offset = (uint32_t)(entry->place - device_segment_place(device, filling->segment));
+        for (uint32_t i = 0; i < filling->row_count; i++) {
+            struct segment_row row = segment_row_decode(filling->rows + (size_t)i * SEGMENT_ROW_BYTES);
+            if (row.offset != offset)
+                continue;
+            row.kind = 0;
+            segment_row_encode(&row, filling->rows + (size_t)i * SEGMENT_ROW_BYTES);
+        }
+    }
+}
+
+/* Under lock: the write's bookkeeping; its entries move to `gone`. */
+static void settle(struct write *write, struct list_node *ready, struct list_node *gone)
+{
+    struct device *device = write->device;
+    struct filling *filling = write->filling;
+    if (write->failed) {
+        items_failed(write);
+        device->write_errors++;
+    } else {
+        device->write_errors = 0;
+    }
+    for (struct list_node *node; (node = list_pop_front(&write->items)) != NULL;) {
+        writing_remove(device, CONTAINER_OF(node, struct writing, node));
+        list_push_back(gone, node);
+    }
+    flush_ticket_done(device, write);
+    if (write->is_table) {
+        append_filling_end(device, filling);
+    } else {
+        filling->pending--;
+        if (write->failed && device->open == filling)
+            append_seal(device, ready);
+        else if (filling->sealed && filling->pending == 0)
+            append_table(device, filling, ready);
+    }
+    if (device->write_errors >= DEVICE_WRITE_ERRORS_MAX)
+        device_out(device, ready, gone);
+}
+
+static void complete(struct write *write)
+{
+    struct device *device = write->device;
+    struct disk_worker *worker = write->worker;
+    struct list_node ready, gone;
+    list_init(&ready);
+    list_init(&gone);
+    counter_add(&device->stats.writes, 1);
+    if (write->failed)
+        counter_add(&device->stats.io_errors, 1);
+    else
+        counter_add(&device->stats.written_bytes, write->len);
+    pthread_mutex_lock(&device->lock);
+    settle(write, &ready, &gone);
+    bool waiting = !list_empty(&device->waiting);
+    pthread_mutex_unlock(&device->lock);
+    for (struct list_node *node; (node = list_pop_front(&gone)) != NULL;)
+        writing_destroy(CONTAINER_OF(node, struct writing, node));
+    int error = write->failed ? (int)write->op.result : 0;
+    write_destroy(write);
+    if (error != 0)
+        device_event(device, DISK_EVENT_DEGRADED, error, "a write failed; its segment is sealed");
+    write_submit_all(worker, &ready);
+    if (waiting)
+        append_waiting(device, worker);
+    device_wake(device);
+    worker_op_end(worker);
+}
+
+static void write_done(struct io_op *op)
+{
+    struct write *write = CONTAINER_OF(op, struct write, op);
+    atomic_store(&write->device->progress_ns, io_now_ns(write->worker->loop));
+    if (op->result == (int64_t)write->in_op) {
+        write->written += write->in_op;
+        if (write->written < write->len) {
+            submit(write);
+            return;
+        }
+    } else {
+        write->failed = true;
+        if (op->result >= 0)
+            op->result = -EIO;
+    }
+    complete(write);
+}
+
+void write_submit_all(struct disk_worker *worker, struct list_node *ready)
+{
+    for (struct list_node *node; (node = list_pop_front(ready)) != NULL;) {
+        struct write *write = CONTAINER_OF(node, struct write, node);
+        write->worker = worker;
+        io_op_init(&write->op, write_done);
+        worker_op_begin(worker);
+        submit(write);
+    }
+}
