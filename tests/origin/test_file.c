@@ -211,7 +211,7 @@ static void test_replaced_while_read(void **state)
 static void test_cancel(void **state)
 {
     struct caught rows[4] = {
-        {0}, {.cancel_at_head = true}, {.cancel_after = 1}, {.cancel_after = 1, .take_max = 1}};
+        {.heads = 0}, {.cancel_at_head = true}, {.cancel_after = 1}, {.cancel_after = 1, .take_max = 1}};
     for (size_t i = 0; i < 4; i++) {
         caught_start(&rows[i], *state, origin, "large.bin");
         if (i == 0)
