@@ -157,6 +157,14 @@ int head_from_origin(struct head *head, const struct origin_head *answer, struct
     return 0;
 }
 
+/* What a 304 can't change: it names the representation we hold, and a Content-Type in an answer without a body
+ * is some servers' default for any answer (versitygw's: application/xml), not the object's. RFC 9111 3.2 lets
+ * a cache leave it out. */
+static bool field_is_fixed(struct bytes name)
+{
+    return bytes_equal_nocase(name, BYTES("content-type")) || bytes_equal_nocase(name, BYTES("etag"));
+}
+
 /* Copies the stored lines whose names the answer does not repeat. */
 static void write_kept(struct writer *w, struct bytes stored, const struct origin_head *answer)
 {
@@ -166,7 +174,8 @@ static void write_kept(struct writer *w, struct bytes stored, const struct origi
         struct bytes line = bytes_of(stored.ptr, (size_t)(end - stored.ptr) + 1);
         const uint8_t *colon = memchr(line.ptr, ':', line.len);
         CHECK(colon);
-        if (!find(answer, bytes_of(line.ptr, (size_t)(colon - line.ptr))).ptr)
+        struct bytes name = bytes_of(line.ptr, (size_t)(colon - line.ptr));
+        if (field_is_fixed(name) || !find(answer, name).ptr)
             write_bytes(w, line);
         stored = bytes_from(stored, line.len);
     }
@@ -184,7 +193,8 @@ int head_freshen(struct head *head, const struct head *stored, const struct orig
     struct writer w = writer_of(lines, room);
     write_kept(&w, stored->fields, answer);
     for (unsigned i = 0; i < answer->field_count; i++)
-        if (!field_is_checksum(answer->fields[i].name) && !field_is_dropped(answer->fields[i].name))
+        if (!field_is_checksum(answer->fields[i].name) && !field_is_dropped(answer->fields[i].name) &&
+            !field_is_fixed(answer->fields[i].name))
             write_line(&w, answer->fields[i]);
     CHECK(!w.failed);
     *head = *stored;
