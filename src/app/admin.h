@@ -1,0 +1,26 @@
+/*
+ * The admin listener's server: decides by admin_rules.h, has pages made by its owner, answers in JSON or
+ * Prometheus text. On one loop, that of the control thread.
+ */
+#pragma once
+
+#include "app/admin_rules.h"
+#include "http/server.h"
+
+struct admin;
+
+struct admin_parts {
+    struct io *io;
+    struct io_loop *loop;
+    struct io_handle listener;
+    struct admin_rules rules;
+    /* Writes the page, returns its status. Called again with a larger buffer where the writer failed. */
+    unsigned (*page)(void *context, enum admin_page page, struct writer *w);
+    void *context;
+};
+
+MUST_CHECK int admin_create(struct admin **admin, const struct admin_parts *parts);
+/* Ends all connections, then done, from the loop. Once. */
+void admin_stop(struct admin *admin, void (*done)(void *context), void *context);
+/* After done. */
+void admin_destroy(struct admin *admin);

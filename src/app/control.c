@@ -1,0 +1,127 @@
+#include "app/control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "app/loop_thread.h"
+
+struct control {
+    struct loop_thread thread;
+    struct control_parts parts;
+    struct admin *admin;
+    struct io_message stop;
+    uint64_t detach_ns;
+    bool attaching, attached, stopping, admin_stopped, detached;
+};
+
+static void settle(struct control *control)
+{
+    if (control->admin_stopped && control->detached)
+        loop_thread_finish(&control->thread);
+}
+
+static void disk_detached(void *context, int result)
+{
+    struct control *control = context;
+    disk_watch_detached(control->parts.watch, result);
+    control->detached = true;
+    settle(control);
+}
+
+static void detach(struct control *control)
+{
+    if (control->attached) {
+        disk_detach(control->parts.disk, control->thread.loop,
+            io_now_ns(control->thread.loop) + control->detach_ns, disk_detached, control);
+        return;
+    }
+    control->detached = !control->attaching; /* else once it is attached */
+    settle(control);
+}
+
+static void disk_attached(void *context, int result)
+{
+    struct control *control = context;
+    control->attaching = false;
+    control->attached = result >= 0;
+    disk_watch_attached(control->parts.watch, result);
+    if (control->stopping)
+        detach(control);
+}
+
+static void admin_stopped(void *context)
+{
+    struct control *control = context;
+    control->admin_stopped = true;
+    settle(control);
+}
+
+static void deliver_stop(struct io_message *message)
+{
+    struct control *control = CONTAINER_OF(message, struct control, stop);
+    control->stopping = true;
+    admin_stop(control->admin, admin_stopped, control);
+    detach(control);
+}
+
+static int control_begin(struct loop_thread *thread)
+{
+    struct control *control = CONTAINER_OF(thread, struct control, thread);
+    control->parts.admin.loop = thread->loop;
+    int result = admin_create(&control->admin, &control->parts.admin);
+    if (result < 0)
+        return result;
+    if (control->parts.disk) {
+        control->attaching = true;
+        disk_attach(control->parts.disk, thread->loop, disk_attached, control);
+    }
+    return 0;
+}
+
+static void control_end(struct loop_thread *thread)
+{
+    struct control *control = CONTAINER_OF(thread, struct control, thread);
+    admin_destroy(control->admin);
+    control->admin = NULL;
+}
+
+int control_start(struct control **control_out, const struct control_parts *parts)
+{
+    struct control *control = calloc(1, sizeof *control);
+    if (control == NULL)
+        return -ENOMEM;
+    control->parts = *parts;
+    control->stop.deliver = deliver_stop;
+    control->thread.name = "control";
+    control->thread.io = parts->io;
+    control->thread.begin = control_begin;
+    control->thread.end = control_end;
+    int result = loop_thread_start(&control->thread);
+    if (result < 0) {
+        free(control);
+        return result;
+    }
+    *control_out = control;
+    return 0;
+}
+
+void control_stop(struct control *control, uint64_t detach_ns)
+{
+    control->detach_ns = detach_ns;
+    (void)loop_thread_post(&control->thread, &control->stop);
+}
+
+bool control_wait(struct control *control, uint64_t deadline_ns)
+{
+    return loop_thread_wait(&control->thread, deadline_ns);
+}
+
+int control_leaks(const struct control *control)
+{
+    return control->thread.leaks;
+}
+
+void control_destroy(struct control *control)
+{
+    free(control);
+}
