@@ -157,9 +157,9 @@ int head_from_origin(struct head *head, const struct origin_head *answer, struct
     return 0;
 }
 
-/* What a 304 can't change: it names the representation we hold, and a Content-Type in an answer without a body
- * is some servers' default for any answer (versitygw's: application/xml), not the object's. RFC 9111 3.2 lets
- * a cache leave it out. */
+/* What a 304 can't change: it names the representation we hold, and a Content-Type in an answer without a
+ * body is some servers' default for any answer (versitygw's: application/xml), not the object's. RFC 9111 3.2
+ * lets a cache leave it out. */
 static bool field_is_fixed(struct bytes name)
 {
     return bytes_equal_nocase(name, BYTES("content-type")) || bytes_equal_nocase(name, BYTES("etag"));
