@@ -9,8 +9,7 @@
 _Noreturn void check_failed(const char *expression, const char *file, int line, const char *function);
 
 #define CHECK(expression)                                                                                    \
-    (__builtin_expect(!!(expression), 1) ? (void)0                                                           \
-                                         : check_failed(#expression, __FILE__, __LINE__, __func__))
+    (__builtin_expect(!!(expression), 1) ? (void)0 : check_failed(#expression, __FILE__, __LINE__, __func__))
 
 #define UNREACHABLE() check_failed("unreachable", __FILE__, __LINE__, __func__)
 

@@ -1,9 +1,9 @@
 /*
  * The log ring: a bounded queue of whole lines between workers and the writer thread of `app`.
  *
- * log_put and log_text never wait on a reader and never allocate: when the ring is full the line is dropped and
- * counted. Lines are written with a trailing newline. Any thread may put; one thread takes.
- * A line is at most LOG_LINE_MAX bytes; a longer one is cut and marked with "...".
+ * log_put and log_text never wait on a reader and never allocate: when the ring is full the line is dropped
+ * and counted. Lines are written with a trailing newline. Any thread may put; one thread takes. A line is at
+ * most LOG_LINE_MAX bytes; a longer one is cut and marked with "...".
  */
 #pragma once
 
@@ -27,13 +27,15 @@ void log_destroy(struct log *log);
 
 /* A finished line (an access-log JSON object), put as it is. */
 void log_put(struct log *log, struct bytes line);
-/* "2026-01-31T12:00:00.123Z level component: text". Nothing below the level. log may be NULL (nothing happens). */
+/* "2026-01-31T12:00:00.123Z level component: text". Nothing below the level. log may be NULL (nothing
+ * happens). */
 void log_text(struct log *log, enum log_level level, const char *component, const char *format, ...)
     PRINTF_LIKE(4, 5);
 bool log_enabled(const struct log *log, enum log_level level);
 
-/* Moves whole lines into buf, at most capacity bytes (>= LOG_LINE_MAX); waits up to wait_ms (below 0: without a bound) for the first. Returns the number of
- * bytes. *dropped is how many lines were lost since the last take. The reader's thread. */
+/* Moves whole lines into buf, at most capacity bytes (>= LOG_LINE_MAX); waits up to wait_ms (below 0: without
+ * a bound) for the first. Returns the number of bytes. *dropped is how many lines were lost since the last
+ * take. The reader's thread. */
 size_t log_take(struct log *log, void *buf, size_t capacity, int wait_ms, uint64_t *dropped);
 /* Makes the present or the next log_take return without a line. Any thread. */
 void log_wake(struct log *log);

@@ -1,6 +1,7 @@
 /*
  * Random numbers. `struct random` is xoshiro256** (Blackman and Vigna, 2018), for jitter and simulation: the
- * same seed gives the same numbers. `random_os` is the kernel's generator, for identifiers and seeds of hashes.
+ * same seed gives the same numbers. `random_os` is the kernel's generator, for identifiers and seeds of
+ * hashes.
  */
 #pragma once
 

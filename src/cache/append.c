@@ -13,9 +13,11 @@
 
 /* ---- places, under lock ---- */
 
-static struct filling *filling_open(struct device *device)
+/* The last free segments are kept for what reclaiming carries forward, or overload would wash out the hottest
+ * items. */
+static struct filling *filling_open(struct device *device, bool may_wait)
 {
-    if (device->free_count == 0)
+    if (device->free_count <= (may_wait ? DEVICE_FREE_RESERVED : 0))
         return NULL;
     struct filling *filling = calloc(1, sizeof *filling);
     if (filling == NULL)
@@ -130,12 +132,13 @@ static bool place_small(struct device *device, struct filling *filling, struct w
     return true;
 }
 
-static bool place(struct device *device, struct writing *entry, struct append *append, uint64_t now_ns)
+static bool place(
+    struct device *device, struct writing *entry, struct append *append, bool may_wait, uint64_t now_ns)
 {
     while (device->open == NULL || !fits(device, device->open, entry)) {
         if (device->open != NULL)
             append_seal(device, &append->ready);
-        if (filling_open(device) == NULL)
+        if (filling_open(device, may_wait) == NULL)
             return false;
     }
     struct filling *filling = device->open;
@@ -166,9 +169,10 @@ static void publish(struct device *device, struct writing *entry)
         device->spoiled = true;
 }
 
-static bool try_place(struct device *device, struct writing *entry, struct append *append, uint64_t now_ns)
+static bool try_place(
+    struct device *device, struct writing *entry, struct append *append, bool may_wait, uint64_t now_ns)
 {
-    if (!place(device, entry, append, now_ns))
+    if (!place(device, entry, append, may_wait, now_ns))
         return false;
     publish(device, entry);
     return true;
@@ -180,7 +184,7 @@ void append_entry(
     append->fill = NULL;
     append->opened_batch = false;
     bool queue = !list_empty(&device->waiting);
-    if ((!queue || !may_wait) && try_place(device, entry, append, now_ns))
+    if ((!queue || !may_wait) && try_place(device, entry, append, may_wait, now_ns))
         return;
     if (!may_wait)
         return;
@@ -361,7 +365,7 @@ static struct writing *waiting_next(struct device *device, struct append *append
     struct writing *entry = CONTAINER_OF(node, struct writing, node);
     append->fill = NULL;
     append->opened_batch = false;
-    if (try_place(device, entry, append, now_ns)) {
+    if (try_place(device, entry, append, true, now_ns)) {
         device->waiting_out++;
         flush_waiting_moved(device);
         return entry;

@@ -1,9 +1,9 @@
 /*
  * The engine as the proxy uses it: memory tier and disk tier as one store of items.
  *
- * A look-up on the hit path is cache_find(): memory only, immediate. What is not there may be on disk: cache_get() asks
- * memory, then disk, and puts whole items it read into memory. cache_put() makes an item visible in memory and hands it to
- * the disk. Concurrent reads of one item from disk are one read.
+ * A look-up on the hit path is cache_find(): memory only, immediate. What is not there may be on disk:
+ * cache_get() asks memory, then disk, and puts whole items it read into memory. cache_put() makes an item
+ * visible in memory and hands it to the disk. Concurrent reads of one item from disk are one read.
  *
  * The disk tier attaches and detaches while requests run; without one everything works from memory.
  */
@@ -33,11 +33,12 @@ struct item *cache_find(struct cache *cache, struct item_key key);
 /* Whether a cache_get would probably find it. */
 bool cache_may_have(struct cache *cache, struct item_key key);
 
-/* Disk read of value bytes [from, from + len), len UINT32_MAX for the whole value; a whole value read enters memory when `keep`. The
- * callback as disk_get's; E_MISSING where there is none. Caller-owned, pooled with the request; abandon at its deadline. */
+/* Disk read of value bytes [from, from + len), len UINT32_MAX for the whole value; a whole value read enters
+ * memory when `keep`. The callback as disk_get's; E_MISSING where there is none. Caller-owned, pooled with
+ * the request; abandon at its deadline. */
 struct cache_get {
     void (*done)(struct cache_get *get, int result, struct item *item); /* set by the caller */
-    struct { /* the cache's */
+    struct {                                                            /* the cache's */
         struct cache *cache;
         struct disk_get *disk_get;
         void *pending;

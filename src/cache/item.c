@@ -1,5 +1,21 @@
 #include "cache/item_private.h"
 
+static _Atomic unsigned shards_assigned;
+
+unsigned pin_shard(void)
+{
+    static _Thread_local unsigned assigned; /* 1 + shard */
+    if (!assigned)
+        assigned = 1 + atomic_fetch_add_explicit(&shards_assigned, 1, memory_order_relaxed) % PIN_SHARDS;
+    return assigned - 1;
+}
+
+unsigned pin_shard_count(void)
+{
+    unsigned count = atomic_load_explicit(&shards_assigned, memory_order_relaxed);
+    return count < PIN_SHARDS ? count : PIN_SHARDS;
+}
+
 struct item *item_ref(struct item *item)
 {
     item_pin(item);
@@ -14,12 +30,11 @@ void item_unref(struct item **held)
     *held = NULL;
     /* Read before the decrement: from then on the item may be freed by who evicts it. */
     struct memory *memory = item->memory;
-    _Atomic uint64_t *pinned = &memory->pins[(item->node.hash >> 40) % PIN_SHARDS].bytes;
     uint32_t bytes = item->node.bytes;
     uint32_t old = atomic_fetch_sub_explicit(&item->references, ITEM_REFERENCE, memory_order_acq_rel);
     CHECK(old >= ITEM_REFERENCE);
     if (old / ITEM_REFERENCE == 1)
-        atomic_fetch_sub_explicit(pinned, bytes, memory_order_relaxed);
+        pins_add(memory, -(int64_t)bytes);
     if (old == ITEM_REFERENCE)
         memory_free(memory, item);
 }

@@ -1,18 +1,19 @@
 /*
  * Items: what both tiers store. An item is a kind, a key and a value; the pair (kind, key) is its identity.
  *
- * Heads, chunks, vary, remove and purge items go to disk; negative and pass items live in memory only. The cache
- * doesn't look into values: heads are encoded by the proxy (proxy/head.h).
+ * Heads, chunks, vary, remove and purge items go to disk; negative and pass items live in memory only. The
+ * cache doesn't look into values: heads are encoded by the proxy (proxy/head.h).
  *
- * A `struct item` is the memory form: metadata and key in a slot, the value in extents of the memory tier's arena (4, 16,
- * 64, 256 KiB, each 4 KiB-aligned), so that disk reads land in it and disk writes and sends leave from it.
+ * A `struct item` is the memory form: metadata and key in a slot, the value in extents of the memory tier's
+ * arena (4, 16, 64, 256 KiB, each 4 KiB-aligned), so that disk reads land in it and disk writes and sends
+ * leave from it.
  *
  * struct item  | born by            | owned by                    | dies by
  *              | memory_take        | its references (taker, the  | the last item_unref, once it is
  *              |                    | tier's table, sends, disk)  | out of the table
- * States: filling (private to the taker, but readers that were handed a reference may read the first item_filled() bytes) ->
- * complete (immutable from now on). Only complete items may be inserted or written to disk.
- * Any thread may hold and drop references; only the taker fills.
+ * States: filling (private to the taker, but readers that were handed a reference may read the first
+ * item_filled() bytes) -> complete (immutable from now on). Only complete items may be inserted or written to
+ * disk. Any thread may hold and drop references; only the taker fills.
  */
 #pragma once
 
@@ -58,25 +59,27 @@ uint32_t item_filled(const struct item *item);
 
 /* The store-wide sequence number; 0 until the item was inserted or put. */
 uint64_t item_sequence(const struct item *item);
-/* For the disk tier: of items read back from it, and of those that are put on disk only. Before anybody else sees the item. */
+/* For the disk tier: of items read back from it, and of those that are put on disk only. Before anybody else
+ * sees the item. */
 void item_sequence_set(struct item *item, uint64_t sequence);
 
-/* Parts of memory that hold the bytes [from, from + len) counted from the first byte held; len within held_len. Returns the
- * number of parts, or -1 when `max` is too small. ITEM_VECTOR_MAX is enough for any item of up to 1 MiB; nearly always
- * it is 1 to 12; more parts come of many scattered pins. With a head before them they may exceed IO_VECTOR_MAX:
- * send what item_vector_some() gives. */
+/* Parts of memory that hold the bytes [from, from + len) counted from the first byte held; len within
+ * held_len. Returns the number of parts, or -1 when `max` is too small. ITEM_VECTOR_MAX is enough for any
+ * item of up to 1 MiB; nearly always it is 1 to 12; more parts come of many scattered pins. With a head
+ * before them they may exceed IO_VECTOR_MAX: send what item_vector_some() gives. */
 #define ITEM_VECTOR_MAX 64
 int item_vector(const struct item *item, uint32_t from, uint32_t len, struct iovec *iov, int max);
-/* The same for as many of the bytes as fit in `max` parts (1 or more); *parts is how many. Returns the bytes they hold. */
+/* The same for as many of the bytes as fit in `max` parts (1 or more); *parts is how many. Returns the bytes
+ * they hold. */
 uint32_t item_vector_some(
     const struct item *item, uint32_t from, uint32_t len, struct iovec *iov, int max, int *parts);
-/* Parts that hold the first `blocks` * 4 KiB of the item's memory, the room past held_len in its last 4 KiB included: for direct
- * I/O in whole blocks. Results as item_vector's. */
+/* Parts that hold the first `blocks` * 4 KiB of the item's memory, the room past held_len in its last 4 KiB
+ * included: for direct I/O in whole blocks. Results as item_vector's. */
 int item_vector_blocks(const struct item *item, uint32_t blocks, struct iovec *iov, int max);
 /* Copies out; the range must be filled. */
 void item_copy(const struct item *item, uint32_t from, uint32_t len, void *to);
-/* The first bytes in place: up to `len` bytes from the start as one contiguous piece (the first extent); heads up to 4 KiB are
- * one piece. Returns what there is in one piece. */
+/* The first bytes in place: up to `len` bytes from the start as one contiguous piece (the first extent);
+ * heads up to 4 KiB are one piece. Returns what there is in one piece. */
 struct bytes item_front(const struct item *item);
 
 /* The taker appends; never past held_len. Release order towards item_filled. */

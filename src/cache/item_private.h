@@ -40,11 +40,17 @@ struct item {
                            them; then the key */
 };
 
-/* Pinned bytes, by items' hashes on lines of their own, so that hits of two threads seldom meet. */
-#define PIN_SHARDS 16
+/* Pinned bytes, in shares of their own for the threads, so that hits of two never meet here; a share alone
+ * may be below 0. */
+#define PIN_SHARDS 32
 struct pin_shard {
-    _Alignas(64) _Atomic uint64_t bytes;
+    _Alignas(64) _Atomic int64_t bytes;
 };
+
+/* The calling thread's; its first call assigns one, in turn. */
+unsigned pin_shard(void);
+/* How many have been assigned; the rest are 0. */
+unsigned pin_shard_count(void);
 
 struct memory {
     struct space space;
@@ -82,10 +88,9 @@ static inline bool item_evictable(const struct item *item)
     return atomic_load_explicit(&item->references, memory_order_relaxed) == ITEM_TIER;
 }
 
-static inline void pins_add(struct memory *memory, const struct item *item)
+static inline void pins_add(struct memory *memory, int64_t bytes)
 {
-    atomic_fetch_add_explicit(
-        &memory->pins[(item->node.hash >> 40) % PIN_SHARDS].bytes, item->node.bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&memory->pins[pin_shard()].bytes, bytes, memory_order_relaxed);
 }
 
 /* Adds a reference to one of a resident item (under its stripe's lock) or to one already held. */
@@ -94,7 +99,7 @@ static inline void item_pin(struct item *item)
     uint32_t old = atomic_fetch_add_explicit(&item->references, ITEM_REFERENCE, memory_order_relaxed);
     CHECK(old != 0 && old < UINT32_MAX / 2);
     if (old < ITEM_REFERENCE)
-        pins_add(item->memory, item);
+        pins_add(item->memory, item->node.bytes);
 }
 
 /* The tier lets go of an item that is out of table and queues; under the lock. */

@@ -95,10 +95,10 @@ static uint64_t hash_of(const struct memory *memory, struct item_key key)
 
 static uint64_t pinned_bytes(const struct memory *memory)
 {
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < PIN_SHARDS; i++)
+    int64_t sum = 0;
+    for (unsigned i = 0; i < pin_shard_count(); i++)
         sum += atomic_load_explicit(&memory->pins[i].bytes, memory_order_relaxed);
-    return sum;
+    return sum > 0 ? (uint64_t)sum : 0; /* a sum over moving shares may be off by what moves */
 }
 
 bool memory_pins_full(const struct memory *memory)
@@ -235,7 +235,7 @@ int memory_take(struct memory *memory, struct item_key key, struct item_shape sh
     *taken = item;
     if (!item)
         return E_EXHAUSTED;
-    pins_add(memory, item);
+    pins_add(memory, item->node.bytes);
     return 0;
 }
 

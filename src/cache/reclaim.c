@@ -141,8 +141,7 @@ static void carry(struct reclaim *reclaim, struct item *item)
     struct index_entry now;
     pthread_mutex_lock(&device->lock);
     writing_add(device, entry);
-    if (index_find(device->index, reclaim->hash, &now) && now.place == reclaim->old_place &&
-        list_empty(&device->waiting))
+    if (index_find(device->index, reclaim->hash, &now) && now.place == reclaim->old_place)
         append_entry(device, entry, &append, false, io_now_ns(device->home->loop));
     bool placed = append.fill != NULL;
     if (!placed)
@@ -173,10 +172,8 @@ static void carry_read(void *context, int result, struct item *item)
 static bool may_carry(const struct reclaim *reclaim)
 {
     struct device *device = reclaim->device;
-    const struct disk *disk = device->disk;
     return device_in_service(device) && atomic_load(&device->first_generation) == 0 &&
-           reclaim->rows.result == 0 && atomic_load(&disk->waiting_bytes) < disk->waiting_limit_bytes &&
-           reclaim->window != NULL;
+           reclaim->rows.result == 0 && reclaim->window != NULL;
 }
 
 /* Is the row's item alive at this place? */

@@ -132,6 +132,8 @@ void connection_deadline(struct connection *conn, enum deadline deadline, uint64
 void connection_received(struct io_op *op);
 /* Goes as far as the input allows: parses, reads bodies, starts requests, receives more. */
 void connection_advance(struct connection *conn);
+/* So much of 100 Continue was sent. */
+void connection_continued(struct connection *conn, size_t sent);
 /* The exchange is over: drops its request from the input. */
 void connection_next(struct connection *conn);
 /* Answers by ourselves and closes. The message is static. `lines`: further field lines. */

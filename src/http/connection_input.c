@@ -166,6 +166,18 @@ static void send_continue(struct connection *conn)
     io_send(loop_of(conn), &conn->send_op, conn->socket, conn->vector, 1, false);
 }
 
+void connection_continued(struct connection *conn, size_t sent)
+{
+    struct iovec *rest = &conn->vector[0];
+    CHECK(conn->state == CONNECTION_BODY && sent <= rest->iov_len);
+    rest->iov_base = (uint8_t *)rest->iov_base + sent;
+    rest->iov_len -= sent;
+    if (rest->iov_len > 0)
+        io_send(loop_of(conn), &conn->send_op, conn->socket, rest, 1, false);
+    else
+        connection_advance(conn);
+}
+
 static void begin_body(struct connection *conn)
 {
     const struct http_server_config *config = &conn->server->config;

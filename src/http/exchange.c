@@ -211,7 +211,7 @@ void exchange_sent(struct io_op *op)
     }
     if (exchange->send == NULL) { /* it was 100 Continue */
         if (!conn->closing)
-            connection_advance(conn);
+            connection_continued(conn, (size_t)op->result);
     } else if (conn->closing) {
         exchange_complete_send(exchange, conn->death);
     } else if (!pump(conn)) {

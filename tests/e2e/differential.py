@@ -45,9 +45,10 @@ class Client:
     """One connection."""
 
     def __init__(self, port):
-        self.port, self.reader = port, None
+        self.port, self.reader, self.opened = port, None, 0
 
     async def open(self):
+        self.opened = time.monotonic()
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
 
     def close(self, abort=False):
@@ -182,9 +183,9 @@ def request_of(rng, targets):
     size = target.current.size or 0
     large = size > 4 << 20
     method = "HEAD" if rng.random() < 0.12 else "GET"
-    if rng.random() < (0.85 if large else 0.45):
+    if rng.random() < (0.97 if large else 0.45):
         headers["Range"] = range_value(rng, size)
-        if large and rng.random() < 0.7:
+        if large and rng.random() < 0.85:
             first = borders(rng, size)
             headers["Range"] = f"bytes={first}-{first + rng.choice([0, 1000, 100_000, 700_000])}"
         if rng.random() < 0.2:
@@ -199,12 +200,13 @@ def request_of(rng, targets):
 
 
 class Run:
-    """targets: truth.Objects with a first version. replace(rng): a coroutine that gives one of them a new version at its origin.
-    restart(rng): a coroutine that restarts the process, or None."""
+    """targets: truth.Objects with a first version. replacers: coroutines (rng) that give one of them, each of others, a new version at
+    its origin. restart(kind): a coroutine that restarts the process after SIGTERM or SIGKILL (`restarts`), or None."""
 
-    def __init__(self, port, targets, seed, clients=12, replace=None, restart=None, restart_every=8):
+    def __init__(self, port, targets, seed, clients=12, replacers=(), restart=None, restarts=("term", "kill"),
+                 restart_every=8):
         self.port, self.targets, self.seed, self.clients = port, targets, seed, clients
-        self.replace, self.restart, self.restart_every = replace, restart, restart_every
+        self.replacers, self.restart, self.restarts, self.restart_every = replacers, restart, restarts, restart_every
         self.counts = collections.Counter()
         self.down = False  # a restart is under way
         self.stops = []  # [(kind, from, to)], to is None while it lasts
@@ -220,8 +222,7 @@ class Run:
     async def run(self, seconds):
         self.end = time.monotonic() + seconds
         tasks = [self.client_task(random.Random(f"{self.seed}/{i}")) for i in range(self.clients)]
-        if self.replace:
-            tasks.append(self.replace_task(random.Random(f"{self.seed}/replace")))
+        tasks += [self.replace_task(random.Random(f"{self.seed}/{r}"), r) for r in self.replacers]
         if self.restart:
             tasks.append(self.restart_task(random.Random(f"{self.seed}/restart")))
         await asyncio.gather(*(self.guarded(task) for task in tasks))
@@ -236,10 +237,10 @@ class Run:
                 self.wrong = error
             raise
 
-    async def replace_task(self, rng):
+    async def replace_task(self, rng, replace):
         while self.go_on():
             await asyncio.sleep(rng.choice([0.002, 0.01, 0.05, 0.2]))
-            await self.replace(rng)
+            await replace(rng)
             self.counts["replaced"] += 1
 
     async def restart_task(self, rng):
@@ -247,7 +248,7 @@ class Run:
             await asyncio.sleep(self.restart_every * rng.uniform(0.5, 1.5))
             if not self.go_on() or time.monotonic() + 3 > self.end:
                 return
-            kind = rng.choice(["term", "kill"])
+            kind = rng.choice(self.restarts)
             stop = [kind, time.monotonic(), None]
             self.stops.append(stop)
             await self.restart(kind)
@@ -281,7 +282,6 @@ class Run:
         requests = [r for i, r in enumerate(requests) if i == 0 or (r.target.current.size or 0) < 1 << 20]
         close = rng.random() < 0.05
         self.last[client] = [str(r) for r in requests]
-        began = time.monotonic()
         for request in requests:
             request.since = request.target.asked(request)
         try:
@@ -290,7 +290,7 @@ class Run:
             for request in requests:
                 if client.reader is None:
                     return
-                await self.one_answer(rng, client, request, began)
+                await self.one_answer(rng, client, request)
         finally:
             for request in requests:
                 request.target.answered(request)
@@ -299,7 +299,7 @@ class Run:
                 raise Wrong(f"bytes after the last answer to {requests[-1]}")
             client.close()
 
-    async def one_answer(self, rng, client, request, began):
+    async def one_answer(self, rng, client, request):
         manner = rng.random()
         if manner < 0.02:  # gone before the answer; its flight may go on, and others join it
             await asyncio.sleep(rng.choice([0, 0.001, 0.01]))
@@ -312,13 +312,13 @@ class Run:
             answer = await client.head()
         except Gone:
             client.close()
-            if not self.stopped(began):
+            if not self.stopped(client.opened):
                 raise Wrong(f"closed without an answer: {request}") from None
             self.counts["unanswered while down"] += 1
             return
         headed = time.monotonic()
         request.target.answered(request)
-        if manner < 0.08 and answer.length:
+        if manner < 0.08 and answer.length and request.method == "GET" and answer.status != 304:
             answer.body += await self.some(client, rng.randrange(answer.length + 1))
             answer.cut = True
             client.close(abort=rng.random() < 0.5)

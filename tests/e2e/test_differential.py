@@ -1,7 +1,7 @@
 """Random requests at Yatagarasu while objects are replaced and the process is restarted: every answer must be what some version
 that the origin had says. Memory and disk are small, so that eviction runs all the time.
 
-YATA_DIFFERENTIAL_SECONDS (60) and YATA_DIFFERENTIAL_SEED repeat a run. Origins: a directory, with objects that stay, objects
+YATA_DIFFERENTIAL_SECONDS (60), YATA_DIFFERENTIAL_SEED and YATA_DIFFERENTIAL_RESTARTS ("term kill") set a run. Origins: a directory, with objects that stay, objects
 replaced by rename (ttl 0 and 1 s) and deleted ones; versitygw with objects that stay; moto with replaced ones, their ttl from
 Cache-Control.
 """
@@ -150,33 +150,38 @@ def test_differential(tmp_path, yatagarasu, moto, gateway):
     seed = os.environ.get("YATA_DIFFERENTIAL_SEED") or secrets.token_hex(4)
     print(f"YATA_DIFFERENTIAL_SEED={seed}")
     still, live, brief = (Directory(tmp_path / name) for name in ("still", "live", "brief"))
-    volatile = Volatile()
+    volatiles = [Volatile(), Volatile(), Volatile()]
     targets = still_objects(still)
-    replaced_files(volatile, live, "live", 0)
-    replaced_files(volatile, brief, "brief", 1)
-    replaced_s3(volatile, S3(moto, "moto"))
+    replaced_files(volatiles[0], live, "live", 0)
+    replaced_files(volatiles[1], brief, "brief", 1)
+    replaced_s3(volatiles[2], S3(moto, "moto"))
     buckets = [bucket("still", still, 3600), bucket("live", live, 0), bucket("brief", brief, 1), bucket("moto", moto, 3600)]
     if gateway:
         targets += constant_s3(S3(gateway, "gateway"))
         buckets.append(bucket("gateway", gateway, 3600))
     ours = yatagarasu(buckets, cache={
         "memory": {"max_cache_size_mb": 16}, "disk": {"max_disk_cache_size_mb": 64, "write_buffer_mb": 8}})
-    targets += [target for target, _ in volatile.entries]
+    targets += [target for volatile in volatiles for target, _ in volatile.entries]
     random.Random(seed).shuffle(targets)
 
     async def restart(kind):
         await asyncio.to_thread(ours.kill if kind == "kill" else ours.terminate)
         await asyncio.to_thread(ours.start)
 
-    run = differential.Run(ours.port, targets, seed, replace=volatile.replace, restart=restart,
+    run = differential.Run(ours.port, targets, seed, replacers=[v.replace for v in volatiles],
+                           restart=restart,
+                           restarts=os.environ.get("YATA_DIFFERENTIAL_RESTARTS", "term kill").split(),
                            restart_every=max(5, seconds / 8))
     began = time.monotonic()
+    wrong = None
     try:
         asyncio.run(run.run(seconds))
-    except differential.Wrong as wrong:
-        pytest.fail(str(wrong), pytrace=False)
+    except differential.Wrong as error:
+        wrong = str(error)
     finally:
         print(f"{time.monotonic() - began:.0f} s:", ", ".join(f"{k} {v}" for k, v in sorted(run.counts.items())))
+    if wrong:
+        pytest.fail(wrong, pytrace=False)
     changing = run.counts["refused while changing"]
     assert run.counts["right"] > 20 * changing, f"{changing} refused while changing"
     assert run.counts["right"] > 100
