@@ -292,6 +292,18 @@ static void begin(struct request *request)
                                       });
 }
 
+/* Once for each chunk that a part touches: where its first byte came from. */
+static void count_chunk(struct request *request, const struct part *part, const uint64_t *source)
+{
+    struct bucket_stats *stats = &request->bucket->stats;
+    if (request->at != part->first && request->at % request->head.chunk_bytes != 0)
+        return;
+    counter_add(source == &request->bytes_memory ? &stats->chunk_hits_memory
+                : source == &request->bytes_disk ? &stats->chunk_hits_disk
+                                                 : &stats->chunk_misses,
+        1);
+}
+
 /* Gathers what is there into the vector. Returns false when the request ended meanwhile. */
 static bool gather(struct request *request, unsigned *count)
 {
@@ -310,6 +322,7 @@ static bool gather(struct request *request, unsigned *count)
             if (next == NEXT_WAIT)
                 break;
             uint64_t room = part->end - request->at;
+            count_chunk(request, part, stretch.source);
             uint32_t len = add_stretch(request, &stretch, count, room);
             *stretch.source += len;
             if (stretch.source == &request->bytes_origin && request->at + len > request->led_up_to)
