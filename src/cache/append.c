@@ -135,6 +135,8 @@ static bool place_small(struct device *device, struct filling *filling, struct w
 static bool place(
     struct device *device, struct writing *entry, struct append *append, bool may_wait, uint64_t now_ns)
 {
+    if (may_wait && device->carrying && device->free_count == 0)
+        return false; /* what is left of the open segment is for what is being carried */
     while (device->open == NULL || !fits(device, device->open, entry)) {
         if (device->open != NULL)
             append_seal(device, &append->ready);

@@ -185,7 +185,7 @@ struct device {
     uint64_t *forgotten; /* hashes taken out while recovering */
     uint64_t forgotten_count, forgotten_capacity;
     bool spoiled; /* recovery can't be trusted any more */
-    bool missed_remove;
+    bool missed_remove, carrying;
     bool fresh, starts_empty; /* home loop */
     uint64_t first_own_generation, snapshot_segments;
     unsigned write_errors;

@@ -116,6 +116,7 @@ static void declare_dead(struct reclaim *reclaim)
     device->live_at = (device->live_at + 1) % device->segment_count;
     device->live_count--;
     device->segments[segment].state = SEGMENT_DEAD;
+    device->carrying = false;
     device->super.generation_bound = device->next_generation + device->segment_count + 1;
     pthread_mutex_unlock(&device->lock);
     if (reclaim->rows.generation + 1 > device->super.dead_below)
@@ -257,6 +258,10 @@ static void carry_next(struct reclaim *reclaim)
 
 static void rows_loaded(struct rows *rows)
 {
+    struct device *device = rows->device;
+    pthread_mutex_lock(&device->lock);
+    device->carrying = true;
+    pthread_mutex_unlock(&device->lock);
     carry_next(rows->context);
 }
 
