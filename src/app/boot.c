@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "app/control.h"
@@ -28,6 +29,7 @@
 #define BOOT_MEMORY_CONNECTION_KIB 32u
 
 /* How long parts may take to end beyond what the configuration says. */
+#define LISTEN_RETRY_NS (5 * NS_PER_S)
 #define HURRY_NS (10 * NS_PER_S)
 #define DETACH_NS (10 * NS_PER_S)
 #define CONTROL_NS (DETACH_NS + 10 * NS_PER_S)
@@ -140,14 +142,29 @@ static int start_io(struct boot *boot)
     return 0;
 }
 
+/* The kernel ends the ring of a killed process in its own time, and with it the process's listeners: who
+ * starts its successor at once would find the address in use. */
+static int listen_in_time(struct boot *boot, const struct io_address *address, struct io_handle *listener)
+{
+    struct io_listen_options options = {0};
+    int result = io_listen(boot->io, address, &options, listener);
+    if (result == -EADDRINUSE)
+        BOOT_INFO(boot, "the address is in use: trying for %u s", (unsigned)(LISTEN_RETRY_NS / NS_PER_S));
+    uint64_t end_ns = clock_monotonic_ns() + LISTEN_RETRY_NS;
+    while (result == -EADDRINUSE && clock_monotonic_ns() < end_ns) {
+        nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MS}, NULL);
+        result = io_listen(boot->io, address, &options, listener);
+    }
+    return result;
+}
+
 static int listen_on(
     struct boot *boot, const char *what, const char *host, uint16_t port, struct io_handle *listener)
 {
     struct io_address address;
-    struct io_listen_options options = {0};
     int result = io_address_parse(&address, host, port);
     if (result == 0)
-        result = io_listen(boot->io, &address, &options, listener);
+        result = listen_in_time(boot, &address, listener);
     if (result < 0)
         boot_failed(boot, "%s: can't listen on %s port %u: %s", what, host, port, error_text(result));
     return result;
