@@ -120,6 +120,7 @@ static enum http_method refused_method(const struct connection *conn)
 void connection_refuse(struct connection *conn, unsigned status, const char *message, struct bytes lines)
 {
     struct exchange *exchange = &conn->exchange;
+    const struct exchange_handler *handler = &conn->server->config.handler;
     CHECK(!exchange->owned && !conn->closing && !io_op_busy(&conn->send_op));
     char fields[128];
     struct writer w = writer_of(fields, sizeof fields),
@@ -135,6 +136,8 @@ void connection_refuse(struct connection *conn, unsigned status, const char *mes
     conn->own_iov = (struct iovec){conn->error_body, writer_bytes(&body).len};
     conn->own_send = (struct exchange_send){&conn->own_iov, 1, true, refusal_sent, 0};
     struct exchange_head head = {status, writer_bytes(&w), conn->own_iov.iov_len, true};
+    if (handler->refused != NULL)
+        handler->refused(handler->ctx, &conn->peer, status, message);
     exchange_start(exchange, &head);
     exchange_send(exchange, &conn->own_send);
 }

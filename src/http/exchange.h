@@ -44,6 +44,9 @@ struct exchange_handler {
      * is 0 at the first. The exchange's memory may be used, exchange_* calls that send may not. May be
      * followed by no request(), if the client leaves. */
     void (*body)(void *ctx, struct exchange *exchange, struct bytes piece, uint64_t offset);
+    /* A request, or a connection too many, was answered by the front itself: for a log line. The message is
+     * static. May be NULL. */
+    void (*refused)(void *ctx, const struct io_address *peer, unsigned status, const char *message);
 };
 
 /* The request; valid until exchange_finish. */

@@ -153,6 +153,14 @@ static void went(void *ctx, struct exchange *exchange)
     finish(exchange_memory(exchange));
 }
 
+static void refused(void *ctx, const struct io_address *peer, unsigned status, const char *message)
+{
+    struct front *front = ctx;
+    CHECK(peer != NULL && message[0] != 0);
+    front->refused++;
+    front->last_refused = status;
+}
+
 void front_body(void *ctx, struct exchange *exchange, struct bytes piece, uint64_t offset)
 {
     struct front *front = ctx;
@@ -192,7 +200,7 @@ void front_init(struct front *front)
     front->config = (struct http_server_config){
         .io = front->io,
         .loop = front->loop,
-        .handler = {front, sizeof(struct served), requested, went, NULL},
+        .handler = {front, sizeof(struct served), requested, went, NULL, refused},
     };
 }
 

@@ -35,7 +35,8 @@ struct front {
     struct http_server_config config;
     unsigned requests, finished, gone, failed_sends, done_sends, drained;
     int last_result;
-    uint64_t body_bytes; /* of requests, if config.handler.body is front_body */
+    unsigned refused, last_refused; /* how many, and the last one's status */
+    uint64_t body_bytes;            /* of requests, if config.handler.body is front_body */
     struct exchange *held;
     enum http_method last_method;
     char last_target[64];

@@ -140,6 +140,8 @@ static void test_refusals(void **state)
         assert_true(client_has(&client, "Content-Type: application/json\r\n"));
         assert_int_equal(client_response(&client, false, &body), cases[i].status);
         assert_memory_equal(body.ptr, "{\"error\":", 9);
+        assert_int_equal(front.refused, i + 1);
+        assert_int_equal(front.last_refused, cases[i].status);
         client_await_end(&client);
         assert_int_equal(client.len, 0);
         assert_false(client.reset);
