@@ -20,7 +20,7 @@ LAYERS = {
 }
 LIBRARIES = ["-luv", "-lcurl", "-lcrypto", "-lssl", "-lyaml", "-ljansson", "-lxxhash", "-luring", "-lpthread"]
 BANNED = {"strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "strncpy", "strncat",
-          "rand", "srand", "random", "alloca", "tmpnam", "mktemp", "system", "popen", "fork", "signal"}
+          "rand", "srand", "random", "alloca", "tmpnam", "mktemp", "system", "popen", "fork"}
 DESCRIPTOR_CALLS = {"open", "open64", "openat", "openat64", "creat", "close", "read", "write", "pread", "pread64", "pwrite",
                     "pwrite64", "readv", "writev", "preadv", "pwritev", "preadv64", "pwritev64", "socket", "bind", "listen",
                     "accept", "accept4", "connect", "send", "sendto", "sendmsg", "recv", "recvfrom", "recvmsg", "shutdown",
