@@ -49,6 +49,17 @@ def wait_for_port(port, process, host="127.0.0.1"):
     raise RuntimeError(f"{process.args[0]} does not listen on {port}")
 
 
+def wait_until_refused(port, host="127.0.0.1"):
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"{port} still listens")
+
+
 class Server:
     process = None
     port = None
@@ -181,9 +192,12 @@ class Yatagarasu(Server):
         return self
 
     def kill(self):
+        """SIGKILL; returns once the kernel has closed the listener, which a ring keeps open for a moment."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process = None
+        wait_until_refused(self.port)
+        wait_until_refused(self.admin_port)
 
     def terminate(self, timeout=60):
         """SIGTERM; returns the exit code."""
