@@ -228,7 +228,7 @@ static void test_slow_readers(void **state)
     (void)state;
     front_init(&front);
     front.config.send_grace_ns = 400 * NS_PER_MS;
-    front.config.min_send_rate = 100000;
+    front.config.min_send_rate = 20000;
     listen_on_loopback(&front);
     front_open(&front);
     client_connect(&stalled, &front, 4096);
@@ -252,8 +252,8 @@ static void test_slow_readers(void **state)
     }
     assert_int_equal(front.failed_sends, 1);
     assert_int_equal(front.last_result, 0);
-    assert_true(stalled_ns >= 300 * NS_PER_MS && stalled_ns < 1000 * NS_PER_MS);
-    assert_true(longest_ns < 300 * NS_PER_MS);
+    assert_true(stalled_ns >= 300 * NS_PER_MS && stalled_ns < 1400 * NS_PER_MS);
+    assert_true(longest_ns < NS_PER_S);
     assert_false(slow.reset || slow.eof);
     assert_int_equal(counter_get(&stats(&front)->timeouts_send), 1);
     client_close(&stalled);
