@@ -6,7 +6,7 @@ what follows the first path segment. Its name says what goes wrong:
 
     FAULT[,option=value]...[/anything]
 
-Objects are patterns: byte i is (i * 31 + (i >> 8) * 7 + seed) & 255, which pattern() and tests compute too. Options (defaults):
+Objects are patterns: byte i is (i * 31 + (i >> 8) * 7 + (i >> 16) * 13 + (i >> 24) * 17 + seed) & 255, which pattern() and tests compute too. Options (defaults):
 
     size=100000  bytes of the object        seed=1     another seed is another version
     at=50000     where in the answer's body it breaks, or how much comes first
@@ -38,19 +38,18 @@ DEFAULTS = {"size": 100_000, "seed": 1, "at": 50_000, "ms": 300, "n": 1, "status
 PIECE = 64 * 1024
 
 
+PERIOD = bytes((i * 31 + (i >> 8) * 7) & 255 for i in range(1 << 16))
+SHIFTS = [bytes((b + shift) & 255 for b in range(256)) for shift in range(256)]
+
+
 def pattern(first, length, seed):
     """The bytes [first, first + length) of the object of that seed."""
-    row = bytes((i * 31) & 255 for i in range(256))
     out = bytearray()
     at = first
     while len(out) < length:
-        block = at >> 8
-        shift = (block * 7 + seed) & 255
-        table = bytes((b + shift) & 255 for b in range(256))
-        line = row.translate(table)
-        begin = at & 255
-        take = min(256 - begin, length - len(out))
-        out += line[begin:begin + take]
+        block, begin = at >> 16, at & 0xffff
+        take = min((1 << 16) - begin, length - len(out))
+        out += PERIOD[begin:begin + take].translate(SHIFTS[(block * 13 + (block >> 8) * 17 + seed) & 255])
         at += take
     return bytes(out)
 

@@ -186,7 +186,7 @@ void caught_free(struct caught *caught)
 
 uint8_t rig_pattern(uint64_t at, unsigned seed)
 {
-    return (uint8_t)(at * 31 + (at >> 8) * 7 + seed);
+    return (uint8_t)(at * 31 + (at >> 8) * 7 + (at >> 16) * 13 + (at >> 24) * 17 + seed);
 }
 
 /* ---- the faulty origin ---- */
