@@ -26,7 +26,7 @@ struct log_writer {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    bool stopping, ended; /* under the mutex */
+    bool stopping, ended, abandoned; /* under the mutex */
     _Atomic uint64_t errors;
 };
 
@@ -66,6 +66,15 @@ static void log_writer_tell_dropped(struct log_writer *writer, uint64_t dropped)
     log_writer_write(writer, line, (size_t)len);
 }
 
+static void log_writer_free(struct log_writer *writer)
+{
+    io_sink_close(&writer->sink);
+    pthread_cond_destroy(&writer->changed);
+    pthread_mutex_destroy(&writer->mutex);
+    free(writer->buffer);
+    free(writer);
+}
+
 static void *log_writer_run(void *argument)
 {
     struct log_writer *writer = argument;
@@ -83,18 +92,12 @@ static void *log_writer_run(void *argument)
     }
     pthread_mutex_lock(&writer->mutex);
     writer->ended = true;
+    bool abandoned = writer->abandoned;
     pthread_cond_broadcast(&writer->changed);
     pthread_mutex_unlock(&writer->mutex);
+    if (abandoned)
+        log_writer_free(writer); /* nobody joins */
     return NULL;
-}
-
-static void log_writer_free(struct log_writer *writer)
-{
-    io_sink_close(&writer->sink);
-    pthread_cond_destroy(&writer->changed);
-    pthread_mutex_destroy(&writer->mutex);
-    free(writer->buffer);
-    free(writer);
 }
 
 int log_writer_start(struct log_writer **writer_out, struct log *log, const char *output, bool json)
@@ -141,11 +144,13 @@ bool log_writer_stop(struct log_writer **writer_in, uint64_t timeout_ns)
     while (!writer->ended && result == 0)
         result = pthread_cond_timedwait(&writer->changed, &writer->mutex, &deadline);
     bool ended = writer->ended;
-    pthread_mutex_unlock(&writer->mutex);
     if (!ended) {
+        writer->abandoned = true;
         pthread_detach(writer->thread);
-        return false;
     }
+    pthread_mutex_unlock(&writer->mutex);
+    if (!ended)
+        return false;
     pthread_join(writer->thread, NULL);
     log_writer_free(writer);
     return true;
