@@ -27,6 +27,7 @@ GET /_control/version?seed=N makes every later answer (of all keys without a see
 
 import argparse
 import asyncio
+import functools
 import json
 import socket
 import struct
@@ -39,7 +40,11 @@ PIECE = 64 * 1024
 
 
 PERIOD = bytes((i * 31 + (i >> 8) * 7) & 255 for i in range(1 << 16))
-SHIFTS = [bytes((b + shift) & 255 for b in range(256)) for shift in range(256)]
+
+
+@functools.lru_cache(256)
+def shifted(shift):
+    return PERIOD.translate(bytes((b + shift) & 255 for b in range(256)))
 
 
 def pattern(first, length, seed):
@@ -49,7 +54,7 @@ def pattern(first, length, seed):
     while len(out) < length:
         block, begin = at >> 16, at & 0xffff
         take = min((1 << 16) - begin, length - len(out))
-        out += PERIOD[begin:begin + take].translate(SHIFTS[(block * 13 + (block >> 8) * 17 + seed) & 255])
+        out += shifted((block * 13 + (block >> 8) * 17 + seed) & 255)[begin:begin + take]
         at += take
     return bytes(out)
 
