@@ -132,6 +132,9 @@ static const struct {
 } verdicts[] = {
     {"NoSuchKey", S3_NOT_FOUND},
     {"NoSuchVersion", S3_NOT_FOUND},
+    {"NoSuchObject", S3_NOT_FOUND},
+    {"NotFound", S3_NOT_FOUND},
+    {"MethodNotAllowed", S3_NOT_FOUND},
     {"AccessDenied", S3_FORBIDDEN},
     {"InvalidObjectState", S3_FORBIDDEN}, /* archived: there, but not to be read */
     {"KeyTooLongError", S3_BAD_REQUEST},
@@ -193,6 +196,9 @@ enum s3_verdict s3_error_verdict(unsigned status, const struct s3_error *error)
         for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++)
             if (strcmp(verdicts[i].code, error->code) == 0)
                 return verdicts[i].verdict;
+    /* Something else was not found, a user or an account: to call the object missing would hide it from everybody. */
+    if (status == 404 && error->code[0] != '\0')
+        return S3_MISCONFIGURED;
     return verdict_of_status(status);
 }
 

@@ -78,6 +78,7 @@ static void test_verdicts(void **state)
         {404, "NoSuchKey", S3_NOT_FOUND, 404, false},
         {404, "NoSuchVersion", S3_NOT_FOUND, 404, false},
         {404, "", S3_NOT_FOUND, 404, false},
+        {404, "XAdminUserNotFound", S3_MISCONFIGURED, 502, false}, /* versitygw, of an unknown access key */
         {404, "NoSuchBucket", S3_MISCONFIGURED, 502, false},
         {405, "MethodNotAllowed", S3_NOT_FOUND, 404, false},
         {403, "AccessDenied", S3_FORBIDDEN, 403, false},
