@@ -159,7 +159,7 @@ static bool place(
 /* The index shows the place from now on; `writing` has the item until it is written. */
 static void publish(struct device *device, struct writing *entry)
 {
-    if (entry->item == NULL)
+    if (entry->item == NULL || entry->hidden)
         return;
     struct index_entry at = {.place = entry->place, .value_len = entry->value_len}, dropped;
     if (index_insert(device->index, entry->hash, &at, device_age(device), &dropped) != INDEX_DROPPED)

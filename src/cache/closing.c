@@ -55,7 +55,27 @@ static void close_file(struct closing *closing)
     io_file_close(loop, &closing->op, closing->device->file);
 }
 
+static void failed(struct closing *closing)
+{
+    closing->clean = false;
+    close_file(closing);
+}
+
 /* ---- the snapshot ---- */
+
+/* Without a snapshot (recovery had not ended): what was written is at least durable. */
+static void only_synced(struct io_op *op)
+{
+    struct closing *closing = closing_of(op);
+    closing->clean = op->result >= 0;
+    close_file(closing);
+}
+
+static void only_sync(struct closing *closing)
+{
+    struct io_loop *loop = begin(closing, only_synced);
+    io_file_sync(loop, &closing->op, closing->device->file);
+}
 
 static void marked(struct device_super_write *write, int result)
 {
@@ -68,7 +88,7 @@ static void synced(struct io_op *op)
 {
     struct closing *closing = closing_of(op);
     if (op->result < 0) {
-        close_file(closing);
+        failed(closing);
         return;
     }
     device_super_write(&closing->super);
@@ -78,7 +98,7 @@ static void state_written(struct io_op *op)
 {
     struct closing *closing = closing_of(op);
     if (op->result != (int64_t)closing->state_len) {
-        close_file(closing);
+        failed(closing);
         return;
     }
     struct io_loop *loop = begin(closing, synced);
@@ -117,7 +137,7 @@ static void piece_written(struct io_op *op)
 {
     struct closing *closing = closing_of(op);
     if (op->result != (int64_t)closing->iov.iov_len) {
-        close_file(closing);
+        failed(closing);
         return;
     }
     if (++closing->piece == snapshot_pieces(closing->device->super.index_buckets))
@@ -148,7 +168,7 @@ static void snapshot_begin(struct closing *closing)
     closing->state = aligned_alloc(SEGMENT_BLOCK, closing->state_len);
     closing->sums = calloc(snapshot_pieces(buckets), sizeof *closing->sums);
     if (!fits || closing->state == NULL || closing->sums == NULL) {
-        close_file(closing);
+        only_sync(closing);
         return;
     }
     piece_write(closing);
@@ -195,10 +215,15 @@ static void look(struct io_op *op)
     }
     if (io_op_busy(&device->retry))
         io_cancel(device->home->loop, &device->retry);
-    if (!is_quiet(device))
+    if (!is_quiet(device)) {
         wait(closing);
-    else if (closing->clean && atomic_load(&device->first_generation) == 0)
+        return;
+    }
+    closing->clean = closing->clean && !device->missed_remove;
+    if (closing->clean && atomic_load(&device->first_generation) == 0)
         snapshot_begin(closing);
+    else if (closing->clean)
+        only_sync(closing);
     else
         close_file(closing);
 }

@@ -107,6 +107,12 @@ bool device_in_service(const struct device *device)
     return atomic_load(&device->state) == DEVICE_IN_SERVICE;
 }
 
+bool device_takes(const struct device *device)
+{
+    enum device_state state = atomic_load(&device->state);
+    return state == DEVICE_IN_SERVICE || state == DEVICE_CLOSING;
+}
+
 void device_event(struct device *device, enum disk_event_kind kind, int error, const char *format, ...)
 {
     struct disk *disk = device->disk;
@@ -121,9 +127,20 @@ void device_event(struct device *device, enum disk_event_kind kind, int error, c
     disk->event(disk->event_context, &event);
 }
 
-void device_forget(struct device *device, uint64_t hash)
+void device_hide(struct device *device, uint64_t hash)
 {
     index_remove(device->index, hash, NULL);
+    writing_hide(device, hash);
+}
+
+void device_forget(struct device *device, uint64_t hash)
+{
+    device_hide(device, hash);
+    device_note(device, hash);
+}
+
+void device_note(struct device *device, uint64_t hash)
+{
     if (atomic_load(&device->first_generation) == 0)
         return;
     if (device->forgotten_count == device->forgotten_capacity) {
@@ -147,8 +164,7 @@ void device_out(struct device *device, struct list_node *ready, struct list_node
     append_seal(device, ready);
     for (struct list_node *node; (node = list_pop_front(&device->waiting)) != NULL;) {
         struct writing *entry = CONTAINER_OF(node, struct writing, node);
-        if (entry->item == NULL)
-            device->missed_remove = true;
+        device->missed_remove = true; /* or a replacement */
         writing_remove(device, entry);
         device->waiting_out++;
         list_push_back(gone, node);

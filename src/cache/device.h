@@ -22,11 +22,11 @@
  * of it may come back after a crash, which is why removing reports durability. While tables are still being
  * read, such hashes are remembered and taken out again at the end.
  *
- * Faults: a failed write drops its items and seals the segment; DEVICE_WRITE_ERRORS_MAX failed writes in a
- * row, or DEVICE_READ_ERRORS_MAX failed reads in a row, take the device out: gets miss, puts are dropped.
- * Every DEVICE_RETRY_NS it is tried by writing its superblock; when that works it is back, empty if a remove
- * was missed meanwhile. While nothing has completed for DEVICE_STALL_NS with reads in flight, gets miss at
- * once.
+ * Faults: a failed write seals its segment, and its items are written once more, to the next one; if that
+ * fails too, or after DEVICE_WRITE_ERRORS_MAX failed writes in a row, or DEVICE_READ_ERRORS_MAX failed reads
+ * in a row, take the device out: gets miss, puts are dropped. Every DEVICE_RETRY_NS it is tried by writing
+ * its superblock; when that works it is back, empty if a remove was missed meanwhile. While nothing has
+ * completed for DEVICE_STALL_NS with reads in flight, gets miss at once.
  *
  * struct device  | born by         | owned by    | dies by        | threads
  * struct device  | device_create   | struct disk | device_destroy | `lock` guards what is marked so;
@@ -93,6 +93,8 @@ struct writing {
     struct bytes key;       /* as stored; the item's, or of this allocation */
     uint64_t hash, sequence, stored_ns, place;
     uint32_t value_len, item_len;
+    bool again;  /* its first write failed */
+    bool hidden; /* replaced or removed since */
 };
 
 /* One contiguous write: a batch of packed items, a large item, or a table. */
@@ -212,9 +214,14 @@ uint32_t device_segment_of(const struct device *device, uint64_t place);
 uint64_t device_hash(const struct device *device, enum item_kind kind, struct bytes key);
 struct index_age device_age(struct device *device);
 bool device_in_service(const struct device *device);
+/* In service, or closing: what was accepted is still written. */
+bool device_takes(const struct device *device);
 void device_event(struct device *device, enum disk_event_kind kind, int error, const char *format, ...)
     PRINTF_LIKE(4, 5);
-/* Under lock: out of the index, and not back by recovery. */
+/* Under lock. Hide: what was put of the hash is not found any more. Note: recovery does not bring it back.
+ * Forget: both. */
+void device_hide(struct device *device, uint64_t hash);
+void device_note(struct device *device, uint64_t hash);
 void device_forget(struct device *device, uint64_t hash);
 void device_failed_read(struct device *device, struct disk_worker *worker, int error);
 /* Takes the device out of use; under lock. Entries that waited go to `gone`. */
@@ -279,9 +286,12 @@ struct writing *writing_create(struct item *item, enum item_kind kind, struct by
 void writing_destroy(struct writing *entry);
 void writing_add(struct device *device, struct writing *entry);
 void writing_remove(struct device *device, struct writing *entry);
+void writing_hide(struct device *device, uint64_t hash);
 /* The newest entry of the key: true if there is one; *item is a reference, NULL for a remove record. Takes
  * the lock. */
 bool writing_find(struct device *device, uint64_t hash, struct item_key key, struct item **item);
+/* Under lock: nothing newer of its hash was put. */
+bool writing_is_newest(struct device *device, const struct writing *entry);
 
 /* ---- flush.c ---- */
 void flush_ticket(struct device *device, struct write *write);

@@ -235,13 +235,14 @@ static bool hand_over(struct device *device, struct disk_worker *worker, struct 
     if (entry->item == NULL)
         entry->sequence = disk_next_sequence(device->disk);
     bool taken = device_in_service(device) && !superseded(device, entry);
+    device_hide(device, entry->hash);
     if (!taken || entry->item == NULL)
-        device_forget(device, entry->hash);
+        device_note(device, entry->hash);
     if (taken) {
         writing_add(device, entry);
         append_entry(device, entry, &append, true, now_ns);
         if (append.fill == NULL && entry->item != NULL)
-            device_forget(device, entry->hash); /* it waits: what lies on disk is older */
+            device_note(device, entry->hash); /* it waits: what lies on disk is older */
     } else if (entry->item == NULL) {
         device->missed_remove = true;
     }
@@ -342,7 +343,7 @@ void disk_flush(
     *all = (struct flush_all){.done = done, .context = context};
     bool attached = atomic_load(&disk->attached);
     for (unsigned i = 0; attached && i < disk->device_count; i++) {
-        if (!device_in_service(disk->devices[i]))
+        if (atomic_load(&disk->devices[i]->state) == DEVICE_CLOSED)
             continue;
         CHECK(worker != NULL);
         all->left++;

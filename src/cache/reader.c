@@ -194,7 +194,7 @@ static void count(struct disk_get *get, int result)
         counter_add(&stats->corrupt, 1);
         pthread_mutex_lock(&get->device->lock);
         if (index_remove_at(get->device->index, get->hash, get->place))
-            device_forget(get->device, get->hash);
+            device_note(get->device, get->hash);
         pthread_mutex_unlock(&get->device->lock);
     }
 }

@@ -92,17 +92,15 @@ static void submit(struct write *write)
         write->offset + write->written);
 }
 
-/* Under lock. */
+/* Under lock: out of index and table. */
 static void items_failed(struct write *write)
 {
     struct device *device = write->device;
     struct filling *filling = write->filling;
     for (struct list_node *node = write->items.next; node != &write->items; node = node->next) {
         struct writing *entry = CONTAINER_OF(node, struct writing, node);
-        if (entry->item == NULL)
-            device->missed_remove = true;
-        else if (index_remove_at(device->index, entry->hash, entry->place))
-            device_forget(device, entry->hash);
+        if (entry->item != NULL && index_remove_at(device->index, entry->hash, entry->place))
+            device_note(device, entry->hash);
         uint32_t offset = (uint32_t)(entry->place - device_segment_place(device, filling->segment));
         for (uint32_t i = 0; i < filling->row_count; i++) {
             struct segment_row row = segment_row_decode(filling->rows + (size_t)i * SEGMENT_ROW_BYTES);
@@ -114,21 +112,37 @@ static void items_failed(struct write *write)
     }
 }
 
-/* Under lock: the write's bookkeeping; its entries move to `gone`. */
-static void settle(struct write *write, struct list_node *ready, struct list_node *gone)
+/* Under lock: the write's items are through: `gone`, or to be written `again`. */
+static void items_settle(struct write *write, struct list_node *gone, struct list_node *again)
+{
+    struct device *device = write->device;
+    for (struct list_node *node; (node = list_pop_front(&write->items)) != NULL;) {
+        struct writing *entry = CONTAINER_OF(node, struct writing, node);
+        bool needed = write->failed && writing_is_newest(device, entry);
+        if (needed && !entry->again && device_takes(device)) {
+            entry->again = true;
+            list_push_back(again, node);
+            continue;
+        }
+        if (needed) {
+            device->missed_remove = true;
+            device->write_errors = DEVICE_WRITE_ERRORS_MAX;
+        }
+        writing_remove(device, entry);
+        list_push_back(gone, node);
+    }
+}
+
+/* Under lock. */
+static void settle(
+    struct write *write, struct list_node *ready, struct list_node *gone, struct list_node *again)
 {
     struct device *device = write->device;
     struct filling *filling = write->filling;
-    if (write->failed) {
+    device->write_errors = write->failed ? device->write_errors + 1 : 0;
+    if (write->failed)
         items_failed(write);
-        device->write_errors++;
-    } else {
-        device->write_errors = 0;
-    }
-    for (struct list_node *node; (node = list_pop_front(&write->items)) != NULL;) {
-        writing_remove(device, CONTAINER_OF(node, struct writing, node));
-        list_push_back(gone, node);
-    }
+    items_settle(write, gone, again);
     flush_ticket_done(device, write);
     if (write->is_table) {
         append_filling_end(device, filling);
@@ -143,24 +157,48 @@ static void settle(struct write *write, struct list_node *ready, struct list_nod
         device_out(device, ready, gone);
 }
 
+/* Its first write failed. It goes to the end of the log, unless something newer came. */
+static void write_again(struct device *device, struct disk_worker *worker, struct writing *entry)
+{
+    struct append append;
+    list_init(&append.ready);
+    append.fill = NULL;
+    append.opened_batch = false;
+    pthread_mutex_lock(&device->lock);
+    bool newest = writing_is_newest(device, entry), in_service = device_takes(device);
+    if (newest && in_service)
+        append_entry(device, entry, &append, true, io_now_ns(worker->loop));
+    else
+        writing_remove(device, entry);
+    device->missed_remove = device->missed_remove || (newest && !in_service);
+    pthread_mutex_unlock(&device->lock);
+    if (newest && in_service)
+        append_finish(device, worker, entry, &append);
+    else
+        writing_destroy(entry);
+}
+
 static void complete(struct write *write)
 {
     struct device *device = write->device;
     struct disk_worker *worker = write->worker;
-    struct list_node ready, gone;
+    struct list_node ready, gone, again;
     list_init(&ready);
     list_init(&gone);
+    list_init(&again);
     counter_add(&device->stats.writes, 1);
     if (write->failed)
         counter_add(&device->stats.io_errors, 1);
     else
         counter_add(&device->stats.written_bytes, write->len);
     pthread_mutex_lock(&device->lock);
-    settle(write, &ready, &gone);
+    settle(write, &ready, &gone, &again);
     bool waiting = !list_empty(&device->waiting);
     pthread_mutex_unlock(&device->lock);
     for (struct list_node *node; (node = list_pop_front(&gone)) != NULL;)
         writing_destroy(CONTAINER_OF(node, struct writing, node));
+    for (struct list_node *node; (node = list_pop_front(&again)) != NULL;)
+        write_again(device, worker, CONTAINER_OF(node, struct writing, node));
     int error = write->failed ? (int)write->op.result : 0;
     write_destroy(write);
     if (error != 0)

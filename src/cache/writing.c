@@ -52,6 +52,16 @@ void writing_remove(struct device *device, struct writing *entry)
     atomic_fetch_sub(&device->disk->waiting_bytes, entry->item_len);
 }
 
+void writing_hide(struct device *device, uint64_t hash)
+{
+    struct list_node *chain = chain_of(device, hash);
+    for (struct list_node *node = chain->next; node != chain; node = node->next) {
+        struct writing *entry = CONTAINER_OF(node, struct writing, chain);
+        if (entry->hash == hash)
+            entry->hidden = true;
+    }
+}
+
 /* Whether the entry is of that key, or hides it. */
 static bool is_of(const struct writing *entry, struct item_key key)
 {
@@ -73,8 +83,19 @@ bool writing_find(struct device *device, uint64_t hash, struct item_key key, str
         if (entry->hash != hash || !is_of(entry, key))
             continue;
         found = true;
-        *item = entry->item != NULL ? item_ref(entry->item) : NULL;
+        *item = entry->item != NULL && !entry->hidden ? item_ref(entry->item) : NULL;
     }
     pthread_mutex_unlock(&device->lock);
     return found;
+}
+
+bool writing_is_newest(struct device *device, const struct writing *entry)
+{
+    if (entry->hidden)
+        return false;
+    struct index_entry at;
+    struct list_node *node = chain_of(device, entry->hash)->next;
+    while (CONTAINER_OF(node, struct writing, chain)->hash != entry->hash)
+        node = node->next;
+    return node == &entry->chain && !index_find(device->index, entry->hash, &at);
 }

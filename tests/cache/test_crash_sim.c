@@ -1,0 +1,277 @@
+/*
+ * Crashes, by seeds: lives of the tier over the fake driver, each a random run of puts, replacements, gets,
+ * removes and flushes, which ends by a clean stop, the death of the process or a loss of power at any moment,
+ * with writes failing now and then. A model knows what may be found: no version that was older than one
+ * reported durable or than a remove that was answered, no wrong byte ever, and within a life nothing but the
+ * latest.
+ *
+ * test_crash_sim [first seed] [count]; a failing seed is printed and replays. Default: 1 400.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "disk_stage.h"
+#include "io/fake.h"
+
+#define MIB (UINT64_C(1) << 20)
+enum { KEYS = 60, PENDING = 64 };
+
+struct model {
+    int64_t put[KEYS];   /* the latest version put well in this life; 0: none; -1: unknown since a crash */
+    int64_t floor[KEYS]; /* nothing older may be found, in any life */
+};
+
+struct pending {
+    bool busy, done, flush;
+    int result;
+    unsigned key;
+    int64_t clock;
+    int64_t put[KEYS]; /* flush: what it covers */
+};
+
+struct sim {
+    struct stage stage;
+    struct random random;
+    struct model model;
+    struct pending pending[PENDING];
+    int64_t clock; /* also the version of the next put */
+    uint64_t found, asked, recovered, lives;
+};
+
+static void raise_to(int64_t *floor, int64_t to)
+{
+    if (to > *floor)
+        *floor = to;
+}
+
+static void settle_pending(struct sim *sim)
+{
+    for (unsigned i = 0; i < PENDING; i++) {
+        struct pending *pending = &sim->pending[i];
+        if (!pending->busy || !pending->done)
+            continue;
+        pending->busy = false;
+        if (pending->result < 0)
+            continue;
+        if (!pending->flush)
+            raise_to(&sim->model.floor[pending->key], pending->clock);
+        for (unsigned key = 0; pending->flush && key < KEYS; key++)
+            raise_to(&sim->model.floor[key], pending->put[key]);
+    }
+}
+
+static void answered(void *context, int result)
+{
+    struct pending *pending = context;
+    pending->result = result;
+    pending->done = true;
+}
+
+static struct pending *pending_take(struct sim *sim)
+{
+    for (unsigned i = 0; i < PENDING; i++)
+        if (!sim->pending[i].busy) {
+            sim->pending[i] = (struct pending){.busy = true, .clock = ++sim->clock};
+            return &sim->pending[i];
+        }
+    return NULL;
+}
+
+static uint32_t some_len(struct sim *sim)
+{
+    static const uint32_t edges[] = {8, 100, 4000, 16384, 65535, 65536, 65537, 200000, 262144};
+    if (random_below(&sim->random, 2) == 0)
+        return edges[random_below(&sim->random, sizeof edges / sizeof edges[0])];
+    return 8 + (uint32_t)random_below(&sim->random, random_below(&sim->random, 3) == 0 ? 300000 : 3000);
+}
+
+static void do_put(struct sim *sim)
+{
+    unsigned key = (unsigned)random_below(&sim->random, KEYS);
+    int64_t version = ++sim->clock;
+    int result = stage_put(&sim->stage, key, (uint64_t)version, some_len(sim));
+    sim->model.put[key] = result == 0 ? version : 0;
+}
+
+static void do_remove(struct sim *sim)
+{
+    struct pending *pending = pending_take(sim);
+    if (pending == NULL)
+        return;
+    uint8_t buf[64];
+    pending->key = (unsigned)random_below(&sim->random, KEYS);
+    sim->model.put[pending->key] = 0;
+    disk_remove(sim->stage.disk, sim->stage.loop, stage_key(pending->key, buf), answered, pending);
+}
+
+static void do_flush(struct sim *sim)
+{
+    struct pending *pending = pending_take(sim);
+    if (pending == NULL)
+        return;
+    pending->flush = true;
+    memcpy(pending->put, sim->model.put, sizeof pending->put);
+    disk_flush(sim->stage.disk, sim->stage.loop, answered, pending);
+}
+
+static void do_get(struct sim *sim, unsigned key)
+{
+    struct model *model = &sim->model;
+    int64_t version = stage_version(&sim->stage, key);
+    sim->asked++;
+    if (version < 0)
+        return;
+    sim->found++;
+    if (version < model->floor[key])
+        fail_msg("key %u: version %lld came back, floor %lld", key, (long long)version,
+            (long long)model->floor[key]);
+    if (model->put[key] == -1) { /* the first sight after a crash: from now on this one only */
+        model->put[key] = version;
+        sim->recovered++;
+    } else if (version != model->put[key]) {
+        fail_msg("key %u: version %lld, not %lld", key, (long long)version, (long long)model->put[key]);
+    }
+}
+
+static void some_fault(struct sim *sim)
+{
+    struct fake_fault fault = {.kinds = random_below(&sim->random, 3) == 0 ? FAKE_SYNC : FAKE_WRITE,
+        .error = -5,
+        .skip = (unsigned)random_below(&sim->random, 20),
+        .count = 1 + (unsigned)random_below(&sim->random, random_below(&sim->random, 4) == 0 ? 6 : 1),
+        .torn = true};
+    fake_disk_fail(sim->stage.io, &fault);
+}
+
+static void some_ops(struct sim *sim)
+{
+    uint64_t count = 10 + random_below(&sim->random, random_below(&sim->random, 3) == 0 ? 400 : 80);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t dice = random_below(&sim->random, 100);
+        if (dice < 50)
+            do_put(sim);
+        else if (dice < 75)
+            do_get(sim, (unsigned)random_below(&sim->random, KEYS));
+        else if (dice < 83)
+            do_remove(sim);
+        else if (dice < 87)
+            do_flush(sim);
+        else
+            for (uint64_t turns = random_below(&sim->random, 30); turns > 0; turns--)
+                io_loop_turn(sim->stage.loop, NS_PER_MS);
+        settle_pending(sim);
+    }
+}
+
+/* The disk passes to the next life. */
+static void new_io(struct sim *sim, struct fake_disk *disk)
+{
+    struct io_config config = {.choice = IO_FAKE, .fake_seed = random_next(&sim->random)};
+    struct io_report report;
+    io_destroy(sim->stage.io);
+    assert_int_equal(io_create(&sim->stage.io, &config, &report), 0);
+    fake_disk_attach(sim->stage.io, disk);
+}
+
+static void end_of_life(struct sim *sim)
+{
+    uint64_t dice = random_below(&sim->random, 10);
+    struct fake_disk *disk = NULL;
+    fake_disk_heal(sim->stage.io);
+    if (dice >= 3) {
+        for (uint64_t turns = random_below(&sim->random, 20); turns > 0; turns--)
+            io_loop_turn(sim->stage.loop, 0);
+        settle_pending(sim);
+        disk = fake_disk_cut(sim->stage.io, dice < 6 ? FAKE_KILL : FAKE_POWER);
+    }
+    int result = stage_close(&sim->stage);
+    settle_pending(sim);
+    for (unsigned i = 0; i < PENDING; i++)
+        assert_false(sim->pending[i].busy);
+    if (disk == NULL) {
+        disk = fake_disk_cut(sim->stage.io, FAKE_POWER);
+        for (unsigned key = 0; result == 0 && key < KEYS; key++)
+            raise_to(&sim->model.floor[key], sim->model.put[key]);
+    }
+    for (unsigned key = 0; key < KEYS; key++)
+        sim->model.put[key] = -1;
+    new_io(sim, disk);
+    sim->lives++;
+}
+
+/* During an open, now and then, the power goes too. */
+static void run(struct sim *sim, uint64_t seed)
+{
+    random_init(&sim->random, seed);
+    struct stage *stage = &sim->stage;
+    stage_init(stage, 34 * MIB + random_below(&sim->random, 8) * MIB);
+    stage->driver = IO_FAKE;
+    stage->seed = seed;
+    stage->config.device_count =
+        random_below(&sim->random, 4) == 0 ? 1 + (unsigned)random_below(&sim->random, 3) : 1;
+    for (unsigned i = 1; i < stage->config.device_count; i++)
+        stage->config.devices[i] = (struct disk_device_config){stage_path(i), 36 * MIB};
+    stage->config.write_buffer_bytes = random_below(&sim->random, 2) == 0 ? 2 * MIB : 0;
+    uint64_t lives = 2 + random_below(&sim->random, 5);
+    for (uint64_t life = 0; life < lives; life++) {
+        int result = stage_open(stage);
+        assert_int_equal(result, 0);
+        if (random_below(&sim->random, 4) == 0)
+            some_fault(sim);
+        if (random_below(&sim->random, 2) == 0)
+            stage_settle(stage);
+        some_ops(sim);
+        end_of_life(sim);
+    }
+    assert_int_equal(stage_open(stage), 0);
+    stage_settle(stage);
+    for (unsigned key = 0; key < KEYS; key++)
+        do_get(sim, key);
+    assert_int_equal(stage_close(stage), 0);
+    fake_disk_destroy(fake_disk_cut(stage->io, FAKE_KILL));
+    io_destroy(stage->io);
+}
+
+static uint64_t first_seed = 1, seed_count = 400, current_seed;
+
+static void seeds(void **state)
+{
+    (void)state;
+    static struct sim sim;
+    uint64_t found = 0, asked = 0, recovered = 0, lives = 0;
+    for (uint64_t seed = first_seed; seed < first_seed + seed_count; seed++) {
+        sim = (struct sim){0};
+        if (getenv("YATA_VERBOSE") != NULL)
+            print_message("seed %llu\n", (unsigned long long)seed);
+        current_seed = seed;
+        run(&sim, seed);
+        found += sim.found;
+        asked += sim.asked;
+        recovered += sim.recovered;
+        lives += sim.lives;
+    }
+    print_message("%llu seeds, %llu lives, %llu gets, %llu found, %llu of them from an earlier life\n",
+        (unsigned long long)seed_count, (unsigned long long)lives, (unsigned long long)asked,
+        (unsigned long long)found, (unsigned long long)recovered);
+    assert_true(recovered > 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        first_seed = strtoull(argv[1], NULL, 10);
+    if (argc > 2)
+        seed_count = strtoull(argv[2], NULL, 10);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(seeds)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed != 0)
+        print_message("failing seed: %llu\n", (unsigned long long)current_seed);
+    return failed;
+}
