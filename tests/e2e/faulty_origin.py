@@ -30,6 +30,7 @@ import asyncio
 import functools
 import json
 import socket
+import ssl
 import struct
 import sys
 import urllib.parse
@@ -483,8 +484,11 @@ HANDLERS = {
 }
 
 
-async def serve(port, host, orphan):
-    state = State()
+async def serve(options):
+    state, tls = State(), None
+    if options.cert:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(options.cert, options.key)
 
     async def connected(reader, writer):
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -493,9 +497,9 @@ async def serve(port, host, orphan):
         except (ConnectionError, asyncio.CancelledError):
             pass
 
-    server = await asyncio.start_server(connected, host, port, limit=1 << 20)
+    server = await asyncio.start_server(connected, options.host, options.port, limit=1 << 20, ssl=tls)
     print(f"port {server.sockets[0].getsockname()[1]}", flush=True)
-    if orphan:
+    if options.orphan:
         await server.serve_forever()
     loop = asyncio.get_running_loop()
     ended = asyncio.StreamReader()
@@ -507,10 +511,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--cert", help="speak TLS, with this certificate")
+    parser.add_argument("--key", help="of the certificate")
     parser.add_argument("--orphan", action="store_true", help="do not end with standard input")
     options = parser.parse_args()
     try:
-        asyncio.run(serve(options.port, options.host, options.orphan))
+        asyncio.run(serve(options))
     except KeyboardInterrupt:
         pass
 

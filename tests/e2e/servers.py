@@ -132,8 +132,8 @@ class Faulty(Server):
     """Our own origin for what real servers won't do: see faulty_origin.py."""
 
     def start(self):
-        self.process = subprocess.Popen([sys.executable, str(HERE / "faulty_origin.py")], stdout=subprocess.PIPE,
-                                        text=True)
+        self.process = subprocess.Popen([sys.executable, str(HERE / "faulty_origin.py")], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
         self.port = int(re.search(r"(\d+)\s*$", self.process.stdout.readline()).group(1))
         wait_for_port(self.port, self.process)
 
