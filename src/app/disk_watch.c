@@ -42,9 +42,13 @@ void disk_watch_event(void *context, const struct disk_event *event)
         keep(watch, true, event);
     else if (event->kind == DISK_EVENT_RESTORED)
         keep(watch, false, event);
+    /* The text may say the error itself. */
+    const char *text = event->text ? event->text : "",
+               *error = event->error < 0 ? error_text(event->error) : "";
+    bool said = error[0] == 0 || strstr(text, error) != NULL;
     log_text(watch->log, words[event->kind].level, "disk", "%s %s: %s%s%s",
-        event->device ? event->device : "", words[event->kind].word, event->text ? event->text : "",
-        event->error < 0 ? ": " : "", event->error < 0 ? error_text(event->error) : "");
+        event->device ? event->device : "", words[event->kind].word, text, said ? "" : ": ",
+        said ? "" : error);
 }
 
 void disk_watch_attached(struct disk_watch *watch, int result)
