@@ -203,6 +203,7 @@ static void deadline(struct io_op *op)
         disk->turn.result = E_TIMEOUT;
         home->joins--;
         turn_end(disk);
+        worker_op_end(home);
         return;
     }
     worker_op_end(home);

@@ -158,9 +158,11 @@ void device_note(struct device *device, uint64_t hash)
 
 void device_out(struct device *device, struct list_node *ready, struct list_node *gone)
 {
-    if (!device_in_service(device))
+    if (!device_takes(device))
         return;
-    atomic_store(&device->state, DEVICE_OUT);
+    bool closing = !device_in_service(device);
+    if (!closing)
+        atomic_store(&device->state, DEVICE_OUT);
     append_seal(device, ready);
     for (struct list_node *node; (node = list_pop_front(&device->waiting)) != NULL;) {
         struct writing *entry = CONTAINER_OF(node, struct writing, node);
@@ -170,6 +172,8 @@ void device_out(struct device *device, struct list_node *ready, struct list_node
         list_push_back(gone, node);
     }
     flush_waiting_lost(device);
+    if (closing)
+        return;
     device_event(device, DISK_EVENT_DEGRADED, 0, "the device is out of use; it is tried again every %d s",
         (int)(DEVICE_RETRY_NS / NS_PER_S));
     device_wake(device);
