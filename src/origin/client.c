@@ -98,6 +98,8 @@ void job_finish(struct job *job, int error)
     struct origin_fetch *fetch = job->fetch;
     CHECK(fetch != NULL);
     CHECK(error <= 0);
+    if (job->wake & JOB_CANCEL)
+        error = E_CANCELED; /* asked for in this turn; what else came then is late */
     job->fetch = NULL;
     job->wake = 0;
     if (list_linked(&job->ready))

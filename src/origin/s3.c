@@ -264,6 +264,8 @@ static int attempt_head(struct s3_attempt *attempt, const struct origin_head *he
 static size_t attempt_body(struct s3_attempt *attempt, struct bytes bytes)
 {
     struct s3_job *sj = CONTAINER_OF(attempt, struct s3_job, attempt);
+    if (sj->job.wake & JOB_CANCEL)
+        return 0; /* it ends in the next turn */
     size_t taken = sj->job.fetch->body(sj->job.fetch, bytes);
     sj->taken += taken;
     return taken;

@@ -191,14 +191,16 @@ uint8_t rig_pattern(uint64_t at, unsigned seed)
 
 /* ---- the faulty origin ---- */
 
-bool child_start(struct child *child, const char *host)
+bool child_start(struct child *child, const char *host, const char *cert, const char *key)
 {
     int to[2], from[2];
-    char script[4096];
-    char python[] = "python3", option[] = "--host", address[64];
-    char *argv[] = {python, script, option, address, NULL};
-    snprintf(address, sizeof address, "%s", host);
-    snprintf(script, sizeof script, "%s/tests/e2e/faulty_origin.py", SOURCE_ROOT);
+    const char *const command[] = {
+        "python3", SOURCE_ROOT "/tests/e2e/faulty_origin.py", "--host", host, "--cert", cert, "--key", key};
+    char *argv[9] = {NULL};
+    for (size_t i = 0; i < (cert == NULL ? 4 : 8); i++) {
+        argv[i] = strdup(command[i]);
+        assert_non_null(argv[i]);
+    }
     assert_int_equal(pipe2(to, O_CLOEXEC), 0);
     assert_int_equal(pipe2(from, O_CLOEXEC), 0);
     posix_spawn_file_actions_t actions;
@@ -207,6 +209,8 @@ bool child_start(struct child *child, const char *host)
     posix_spawn_file_actions_adddup2(&actions, from[1], 1);
     int error = posix_spawnp(&child->pid, "python3", &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
+    for (size_t i = 0; argv[i] != NULL; i++)
+        free(argv[i]);
     close(to[0]);
     close(from[1]);
     child->in = to[1];

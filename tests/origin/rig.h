@@ -57,8 +57,8 @@ struct child {
     int pid, in, out;
     unsigned port;
 };
-/* False when there is no python3. */
-bool child_start(struct child *child, const char *host);
+/* False when there is no python3 or no such address. cert and key: files in PEM for TLS, or NULL. */
+bool child_start(struct child *child, const char *host, const char *cert, const char *key);
 void child_stop(struct child *child);
 /* GET of a control path, by a socket of its own; the body, static. */
 const char *child_control(const struct child *child, const char *path);

@@ -467,8 +467,8 @@ static void test_tls_refused(void **state)
 {
     char endpoint[64];
     snprintf(endpoint, sizeof endpoint, "https://127.0.0.1:%u", child.port);
-    struct origin *origin = make_origin(
-        &(struct origin_config){.endpoint = endpoint, .connect_timeout_ns = 200 * NS_PER_MS, .max_attempts = 2});
+    struct origin *origin = make_origin(&(struct origin_config){
+        .endpoint = endpoint, .connect_timeout_ns = 200 * NS_PER_MS, .max_attempts = 2});
     struct caught caught = {0};
     caught_run(&caught, *state, origin, "ok"); /* the server waits for the end of a head that it can't read */
     assert_int_equal(caught.fetch.error, E_TIMEOUT);
@@ -562,14 +562,28 @@ static void test_crowd(void **state)
     origin_destroy(origin);
 }
 
-static struct child *started(void)
+static void test_ipv6(void **state)
 {
-    return &child;
+    char endpoint[64];
+    struct child six;
+    if (!child_start(&six, "::1", NULL, NULL)) {
+        print_message("no IPv6 here\n");
+        skip();
+    }
+    snprintf(endpoint, sizeof endpoint, "http://[::1]:%u", six.port);
+    struct origin *origin = make_origin(&(struct origin_config){.endpoint = endpoint});
+    struct caught caught = {0};
+    caught_run(&caught, *state, origin, "truncate");
+    assert_int_equal(caught.fetch.error, 0);
+    check_bytes(&caught, 0, 1);
+    caught_free(&caught);
+    origin_destroy(origin);
+    child_stop(&six);
 }
 
 int main(void)
 {
-    if (!child_start(started(), "127.0.0.1")) {
+    if (!child_start(&child, "127.0.0.1", NULL, NULL)) {
         printf("no python3: skipped\n");
         return 77;
     }
@@ -586,6 +600,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stale_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unreachable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tls_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ipv6, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crowd, setup, teardown),
