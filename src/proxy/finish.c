@@ -89,9 +89,9 @@ static void write_client(struct json *json, const struct request *request)
     json_put_string(json, "client", bytes_of_string(text));
 }
 
-static void write_time(struct json *json, const struct request *request)
+static void write_time(struct json *json, const struct proxy_worker *worker)
 {
-    uint64_t wall_ns = io_wall_ns(request->worker->loop);
+    uint64_t wall_ns = io_wall_ns(worker->loop);
     time_t seconds = (time_t)(wall_ns / NS_PER_S);
     struct tm utc;
     char text[32];
@@ -111,7 +111,7 @@ static void log_line(struct request *request, enum cache_result result, uint64_t
     struct writer w = writer_of(text, sizeof text);
     struct json json = json_of(&w);
     json_open_object(&json, NULL);
-    write_time(&json, request);
+    write_time(&json, request->worker);
     json_put_string(&json, "id", bytes_of(request->id, REQUEST_ID_LEN));
     write_client(&json, request);
     json_put_string(&json, "method", request->http->method_text);
@@ -169,4 +169,28 @@ void request_release(struct request *request)
     free(request->private_copy);
     arena_reset(&request->arena);
     exchange_finish(request->exchange);
+}
+
+void request_refused(
+    struct proxy_worker *worker, const struct io_address *peer, unsigned status, const char *message)
+{
+    struct proxy *proxy = worker->proxy;
+    if (status < STATUS_SLOTS)
+        counter_add(&proxy->stats.requests_by_status[status], 1);
+    if (!proxy->parts.access_log)
+        return;
+    char client[IO_ADDRESS_TEXT];
+    uint8_t text[512];
+    struct writer w = writer_of(text, sizeof text);
+    struct json json = json_of(&w);
+    io_address_format(peer, client);
+    json_open_object(&json, NULL);
+    write_time(&json, worker);
+    json_put_string(&json, "client", bytes_of_string(client));
+    json_put_number(&json, "status", status);
+    json_put_string(&json, "refused", bytes_of_string(message));
+    json_close_object(&json);
+    write_bytes(&w, BYTES("\n"));
+    if (!w.failed)
+        log_put(proxy->parts.access_log, writer_bytes(&w));
 }

@@ -123,6 +123,11 @@ static void on_gone(void *context, struct exchange *exchange)
     request_end(request);
 }
 
+static void on_refused(void *context, const struct io_address *peer, unsigned status, const char *message)
+{
+    request_refused(context, peer, status, message);
+}
+
 int proxy_worker_create(struct proxy_worker **worker, struct proxy *proxy, struct io_loop *loop)
 {
     struct proxy_worker *made = calloc(1, sizeof *made);
@@ -130,8 +135,11 @@ int proxy_worker_create(struct proxy_worker **worker, struct proxy *proxy, struc
         return -ENOMEM;
     made->proxy = proxy;
     made->loop = loop;
-    made->handler = (struct exchange_handler){
-        .ctx = made, .request_bytes = sizeof(struct request), .request = on_request, .gone = on_gone};
+    made->handler = (struct exchange_handler){.ctx = made,
+        .request_bytes = sizeof(struct request),
+        .request = on_request,
+        .gone = on_gone,
+        .refused = on_refused};
     int result = origin_client_create(&made->origins, loop, proxy->parts.error_log);
     if (result < 0) {
         free(made);

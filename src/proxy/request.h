@@ -138,3 +138,6 @@ void request_restart(struct request *request); /* from lookup again, with what w
 void request_end(struct request *request);     /* the reply is complete, or nothing can be sent any more */
 void request_cut(struct request *request);     /* a begun reply can't be completed */
 void request_release(struct request *request); /* if nothing is under way any more */
+/* A request that the front refused before it was one: counted and logged. */
+void request_refused(
+    struct proxy_worker *worker, const struct io_address *peer, unsigned status, const char *message);
