@@ -98,8 +98,8 @@ class Server:
 class Versitygw(Server):
     """Checks signatures. Objects are files below root."""
 
-    def __init__(self, folder, *options):
-        self.folder, self.options = folder, options
+    def __init__(self, folder, *options, port=None):
+        self.folder, self.options, self.port = folder, options, port
 
     def start(self):
         path = os.environ.get("YATA_VERSITYGW")
@@ -107,7 +107,7 @@ class Versitygw(Server):
             if os.environ.get("CI"):
                 pytest.fail("CI must run the versitygw part")
             pytest.skip("versitygw is not there: no Go to build it with")
-        self.port = free_port()
+        self.port = self.port or free_port()
         self.root = self.folder / "root"
         self.root.mkdir(exist_ok=True)
         self.spawn([path, "--access", KEYS["access"], "--secret", KEYS["secret"], "--region", "us-east-1", "--port",
@@ -145,9 +145,9 @@ class Faulty(Server):
 
 def s3_bucket(name, server, prefix=None, bucket=None, **s3):
     """A bucket entry of the configuration, for an S3 server with our test keys."""
-    return {"name": name, "path_prefix": prefix or f"/{name}",
-            "s3": {"bucket": bucket or name, "region": "us-east-1", "endpoint": server.endpoint,
-                   "access_key": KEYS["access"], "secret_key": KEYS["secret"], "timeout": 10, **s3}}
+    s3 = {"bucket": bucket or name, "region": "us-east-1", "endpoint": server.endpoint, "access_key": KEYS["access"],
+          "secret_key": KEYS["secret"], "timeout": 10, **s3}
+    return {"name": name, "path_prefix": prefix or f"/{name}", "s3": {k: v for k, v in s3.items() if v is not None}}
 
 
 def file_bucket(name, folder, prefix=None, **more):
