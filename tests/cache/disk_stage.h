@@ -31,6 +31,7 @@ void stage_init(struct stage *stage, uint64_t size_bytes);
 int stage_open(struct stage *stage);
 /* Detaches cleanly and ends all but the io. The result of detach. */
 int stage_close(struct stage *stage);
+int stage_detach(struct stage *stage, uint64_t within_ns);
 /* Without detaching: as a crash. For fake and portable alike; leaks what the engine holds. */
 void stage_end_io(struct stage *stage);
 /* Until nothing waits to be written, no table is being read and nothing goes on behind. */

@@ -1,0 +1,218 @@
+/* Faults of a device, by the fake: errors, no room, a stall, a lost segment; the tier goes on and says so. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "disk_stage.h"
+#include "io/fake.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static void begin(struct stage *stage)
+{
+    stage_init(stage, 40 * MIB);
+    stage->driver = IO_FAKE;
+}
+
+static void end(struct stage *stage)
+{
+    fake_disk_heal(stage->io);
+    stage_close(stage);
+    assert_int_equal(io_destroy(stage->io), 0);
+}
+
+static void advance(struct stage *stage, uint64_t ns)
+{
+    fake_clock_advance(stage->io, ns);
+    for (unsigned i = 0; i < 50; i++)
+        io_loop_turn(stage->loop, NS_PER_MS);
+}
+
+static void no_room_at_creation(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    struct io_config config = {.choice = IO_FAKE, .fake_seed = 1};
+    struct io_report report;
+    assert_int_equal(io_create(&stage.io, &config, &report), 0);
+    fake_disk_capacity(stage.io, 10 * MIB);
+    assert_true(stage_open(&stage) < 0);
+    assert_int_equal(stage.events[DISK_EVENT_REFUSED], 1);
+    assert_int_equal(stage_put(&stage, 1, 1, 100), E_UNSUPPORTED);
+    assert_int_equal(stage_close(&stage), 0);
+    fake_disk_capacity(stage.io, 100 * MIB); /* there is room now: the half-made file is ours */
+    assert_int_equal(stage_open(&stage), 0);
+    assert_int_equal(stage_put(&stage, 1, 1, 100), 0);
+    end(&stage);
+}
+
+static void one_write_fails(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    struct fake_fault fault = {.kinds = FAKE_WRITE, .error = -EIO, .count = 1};
+    fake_disk_fail(stage.io, &fault);
+    stage_put(&stage, 1, 1, 262144);
+    stage_put(&stage, 2, 1, 262144);
+    stage_settle(&stage);
+    assert_int_equal(stage_version(&stage, 1), 1); /* written again, elsewhere */
+    assert_int_equal(stage_version(&stage, 2), 1);
+    assert_int_equal(stage.events[DISK_EVENT_DEGRADED], 1);
+    assert_int_equal(stage_stats(&stage).devices_out, 0);
+    assert_int_equal(stage_stats(&stage).io_errors, 1);
+    assert_int_equal(stage_flush(&stage), 0);
+    end(&stage);
+}
+
+static void a_failing_device_goes_out_and_comes_back(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    stage_put(&stage, 1, 1, 1000);
+    stage_put(&stage, 2, 1, 1000);
+    assert_int_equal(stage_flush(&stage), 0);
+    struct fake_fault fault = {.kinds = FAKE_WRITE, .error = -EIO};
+    fake_disk_fail(stage.io, &fault);
+    assert_true(stage_remove(&stage, 1) < 0); /* in force, not durable */
+    assert_int_equal(stage_version(&stage, 1), E_MISSING);
+    for (unsigned i = 10; i < 20; i++)
+        stage_put(&stage, i, 1, 262144);
+    stage_settle(&stage);
+    assert_int_equal(stage_stats(&stage).devices_out, 1);
+    assert_int_equal(stage_put(&stage, 30, 1, 100), E_UNSUPPORTED);
+    assert_int_equal(stage_version(&stage, 2), E_MISSING);
+    advance(&stage, 11 * NS_PER_S);
+    assert_int_equal(stage_stats(&stage).devices_out, 1); /* tried, and still bad */
+    fake_disk_heal(stage.io);
+    advance(&stage, 11 * NS_PER_S);
+    assert_int_equal(stage_stats(&stage).devices_out, 0);
+    assert_int_equal(stage.events[DISK_EVENT_RESTORED], 1);
+    assert_int_equal(stage_version(&stage, 2), E_MISSING); /* it missed a remove: it came back empty */
+    assert_int_equal(stage_put(&stage, 2, 2, 1000), 0);
+    assert_int_equal(stage_flush(&stage), 0);
+    struct fake_disk *disk = fake_disk_cut(stage.io, FAKE_POWER);
+    stage_close(&stage);
+    io_destroy(stage.io);
+    struct io_config config = {.choice = IO_FAKE, .fake_seed = 2};
+    struct io_report report;
+    assert_int_equal(io_create(&stage.io, &config, &report), 0);
+    fake_disk_attach(stage.io, disk);
+    assert_int_equal(stage_open(&stage), 0);
+    stage_settle(&stage);
+    assert_int_equal(stage_version(&stage, 1), E_MISSING);
+    assert_int_equal(stage_version(&stage, 2), 2);
+    end(&stage);
+}
+
+static void failing_reads_are_misses(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    for (unsigned i = 0; i < 4; i++)
+        stage_put(&stage, i, 1, 100000);
+    stage_settle(&stage);
+    struct fake_fault fault = {.kinds = FAKE_READ, .error = -EIO};
+    fake_disk_fail(stage.io, &fault);
+    for (unsigned i = 0; i < 7; i++)
+        assert_int_equal(stage_version(&stage, i % 4), -EIO);
+    assert_int_equal(stage_stats(&stage).devices_out, 0);
+    assert_int_equal(stage_version(&stage, 1), -EIO);
+    assert_int_equal(stage_stats(&stage).devices_out, 1);
+    assert_int_equal(stage_version(&stage, 1), E_MISSING);
+    fake_disk_heal(stage.io);
+    advance(&stage, 11 * NS_PER_S);
+    assert_int_equal(stage_version(&stage, 1), 1); /* nothing was missed: it is all still there */
+    end(&stage);
+}
+
+static unsigned answers;
+static void counted(void *context, int result, struct item *item)
+{
+    (void)context;
+    (void)result;
+    answers++;
+    if (item != NULL)
+        item_unref(&item);
+}
+
+/* Reads hang; later gets miss at once, let-go ones cost nobody; when the device answers again all is well. */
+static void a_stall(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    for (unsigned i = 0; i < 4; i++)
+        stage_put(&stage, i, 1, 100000);
+    stage_settle(&stage);
+    fake_disk_stall(stage.io, NULL, true);
+    uint8_t buf[64];
+    answers = 0;
+    disk_get(stage.disk, stage.loop, stage_key(1, buf), 0, UINT32_MAX, counted, NULL);
+    struct disk_get *let_go =
+        disk_get(stage.disk, stage.loop, stage_key(2, buf), 0, UINT32_MAX, counted, NULL);
+    advance(&stage, 6 * NS_PER_S);
+    assert_int_equal(answers, 0);
+    disk_get_abandon(let_go);
+    assert_int_equal(stage_version(&stage, 3), E_EXHAUSTED); /* at once */
+    fake_disk_stall(stage.io, NULL, false);
+    advance(&stage, NS_PER_S);
+    assert_int_equal(answers, 1);
+    assert_int_equal(stage_version(&stage, 3), 1);
+    end(&stage);
+}
+
+/* A stalled device does not hold up the end: detach gives up at its deadline. */
+static void a_stall_at_the_end(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    stage_put(&stage, 1, 1, 100000);
+    stage_settle(&stage);
+    fake_disk_stall(stage.io, NULL, true);
+    stage_put(&stage, 2, 1, 100000);
+    assert_int_equal(stage_detach(&stage, 2 * NS_PER_S), E_TIMEOUT);
+    /* What is stalled is left to the process, which ends here. */
+}
+
+static void a_sync_fails(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    struct fake_fault fault = {.kinds = FAKE_SYNC, .error = -EIO, .count = 1};
+    fake_disk_fail(stage.io, &fault);
+    stage_put(&stage, 1, 1, 1000);
+    assert_int_equal(stage_flush(&stage), -EIO);
+    assert_int_equal(stage_flush(&stage), 0);
+    end(&stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_room_at_creation),
+        cmocka_unit_test(one_write_fails),
+        cmocka_unit_test(a_failing_device_goes_out_and_comes_back),
+        cmocka_unit_test(failing_reads_are_misses),
+        cmocka_unit_test(a_stall),
+        cmocka_unit_test(a_sync_fails),
+        cmocka_unit_test(a_stall_at_the_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
