@@ -168,7 +168,8 @@ static int outcome(struct s3_attempt *attempt, CURLcode code)
 {
     bool complete = attempt->response.complete;
     attempt->may_retry = false;
-    /* On a kept connection, nonsense may be left over from the answer before (a body longer than promised). */
+    /* On a kept connection, nonsense may be left over from the answer before (a body longer than promised).
+     */
     bool may_be_stale = !complete && connections_opened(attempt) == 0;
     if (attempt->verdict != 0) {
         attempt->may_retry = attempt->verdict == E_TIMEOUT || may_be_stale;

@@ -196,7 +196,8 @@ enum s3_verdict s3_error_verdict(unsigned status, const struct s3_error *error)
         for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++)
             if (strcmp(verdicts[i].code, error->code) == 0)
                 return verdicts[i].verdict;
-    /* Something else was not found, a user or an account: to call the object missing would hide it from everybody. */
+    /* Something else was not found, a user or an account: to call the object missing would hide it from
+     * everybody. */
     if (status == 404 && error->code[0] != '\0')
         return S3_MISCONFIGURED;
     return verdict_of_status(status);
