@@ -9,8 +9,8 @@
  *    their poll is cancelled then, and a new watch of the same number waits until the old poll has come back.
  * Rejected: polling from libcurl's side (curl_multi_poll) on a thread, which costs a hand-over per chunk.
  *
- * struct curl_loop | born by curl_loop_create | owned by origin_client | dies by curl_loop_destroy | its
- * loop's thread
+ *           | born by          | owned by      | dies by           | threads
+ * curl_loop | curl_loop_create | origin_client | curl_loop_destroy | its loop's
  */
 #pragma once
 

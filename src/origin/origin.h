@@ -3,10 +3,10 @@
  * retries, resumption at the byte reached, signing and error translation happen below this interface; what
  * comes up is the origin's bytes, checked for length, range and validator, or one translated error.
  *
- * struct origin        | born by              | owned by      | dies by               | threads
- * struct origin        | origin_create        | configuration | origin_destroy        | any (immutable, but
- * its counters) struct origin_client | origin_client_create | worker        | origin_client_destroy | its
- * loop's struct origin_fetch  | the caller's object  | caller        | after done            | its loop's
+ *               | born by              | owned by      | dies by               | threads
+ * origin        | origin_create        | configuration | origin_destroy        | any (only counters change)
+ * origin_client | origin_client_create | worker        | origin_client_destroy | its loop's
+ * origin_fetch  | the caller's object  | caller        | after done            | its loop's
  *
  * Callbacks run from the loop only, never inside start, resume or cancel. Order: head at most once, then body
  * any number of times, then done exactly once (also after a cancel: then with E_CANCELED). What they are
@@ -102,8 +102,11 @@ struct origin_fetch {
     void (*done)(struct origin_fetch *fetch);
 
     /* At done. error 0: the whole answer was delivered, as long as its head said (for 304 and HEAD: no body).
-     * Otherwise: E_MISSING      NoSuchKey, NoSuchVersion, 404              status 404 E_REFUSED AccessDenied
-     * status 403 E_CHANGED      412, or a 206 of another validator; the object is not what if_match named
+     * Otherwise one of these, with the status for a client:
+     *
+     *   E_MISSING      NoSuchKey, NoSuchVersion, 404              status 404
+     *   E_REFUSED      AccessDenied                               status 403
+     *   E_CHANGED      412, or a 206 of another validator; the object is not what if_match named
      *   -ERANGE        416; `total` says the length where the origin did
      *   E_PROTOCOL     nonsense, our configuration's fault, redirect  status 502
      *   E_TIMEOUT      connect, first byte, stall, retry budget   status 504
