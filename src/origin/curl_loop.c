@@ -183,7 +183,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
         return 0;
     }
     if (watch == NULL && (watch = watch_create(loop, fd)) == NULL)
-        return -1;
+        return 0; /* not -1, after which curl would refuse all work for ever: this transfer runs into its
+                     deadline */
     watch->wanted = (what & CURL_POLL_IN ? IO_READABLE : 0) | (what & CURL_POLL_OUT ? IO_WRITABLE : 0);
     if (!io_op_busy(&watch->poll) && !watch->running) {
         watch_arm(watch);

@@ -52,7 +52,7 @@ static void fetch(struct rig *rig, const char *scheme, const char *host, const c
     char endpoint[128];
     const char *why;
     struct origin *origin;
-    struct caught caught = {0};
+    struct caught caught = {.take_max = 7000};
     snprintf(endpoint, sizeof endpoint, "%s://%s:%u", scheme, host, child.port);
     struct origin_config config = {
         .name = "e", .endpoint = endpoint, .bucket = "b", .ca_file = ca_file, .max_attempts = 2};

@@ -1,0 +1,173 @@
+/*
+ * Every allocation of the origin layer fails once: the fetch then ends with an error (or goes well after
+ * all), exactly once, and what comes after it goes well. The linker wraps the allocators (-Wl,--wrap),
+ * libcurl's makers among them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <curl/curl.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "rig.h"
+
+static struct child child;
+static long countdown; /* the allocation that fails; 0: none does */
+
+static bool fails(void)
+{
+    return countdown > 0 && --countdown == 0;
+}
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+char *__real_strdup(const char *text);
+char *__wrap_strdup(const char *text);
+char *__wrap_strdup(const char *text)
+{
+    return fails() ? NULL : __real_strdup(text);
+}
+
+char *__real_strndup(const char *text, size_t len);
+char *__wrap_strndup(const char *text, size_t len);
+char *__wrap_strndup(const char *text, size_t len)
+{
+    return fails() ? NULL : __real_strndup(text, len);
+}
+
+CURL *__real_curl_easy_init(void);
+CURL *__wrap_curl_easy_init(void);
+CURL *__wrap_curl_easy_init(void)
+{
+    return fails() ? NULL : __real_curl_easy_init();
+}
+
+CURLM *__real_curl_multi_init(void);
+CURLM *__wrap_curl_multi_init(void);
+CURLM *__wrap_curl_multi_init(void)
+{
+    return fails() ? NULL : __real_curl_multi_init();
+}
+
+struct curl_slist *__real_curl_slist_append(struct curl_slist *list, const char *text);
+struct curl_slist *__wrap_curl_slist_append(struct curl_slist *list, const char *text);
+struct curl_slist *__wrap_curl_slist_append(struct curl_slist *list, const char *text)
+{
+    return fails() ? NULL : __real_curl_slist_append(list, text);
+}
+
+static void make(struct origin_config *config, char endpoint[64], bool file)
+{
+    snprintf(endpoint, 64, file ? "file:///proc/self" : "http://127.0.0.1:%u", child.port);
+    *config = (struct origin_config){.name = "e",
+        .endpoint = endpoint,
+        .bucket = "b",
+        .region = "r",
+        .access_key = "k",
+        .secret_key = "s",
+        .session_token = "t",
+        .connect_timeout_ns = 100 * NS_PER_MS,
+        .first_byte_timeout_ns = 100 * NS_PER_MS,
+        .initial_backoff_ns = NS_PER_MS};
+}
+
+static void test_create(void **state)
+{
+    (void)state;
+    for (int file = 0; file < 2; file++) {
+        bool failed = true;
+        for (long at = 1; failed; at++) {
+            struct origin_config config;
+            struct origin *origin = NULL;
+            const char *why = NULL;
+            char endpoint[64];
+            make(&config, endpoint, file);
+            countdown = at;
+            int error = origin_create(&origin, &config, &why);
+            failed = countdown == 0;
+            countdown = 0;
+            assert_int_equal(error != 0, failed);
+            if (error == 0)
+                origin_destroy(origin);
+            else
+                assert_string_equal(why, "no memory");
+            assert_true(at < 50);
+        }
+    }
+}
+
+static void run(long at, const struct origin_config *config, const char *key, bool *failed)
+{
+    struct rig rig;
+    struct origin *origin;
+    const char *why;
+    struct caught caught = {0}, again = {0};
+    rig_init(&rig);
+    assert_int_equal(origin_create(&origin, config, &why), 0);
+    countdown = at;
+    caught_start(&caught, &rig, origin, key);
+    while (caught.dones == 0 && countdown != 0) /* the rig's own allocations are not meant */
+        io_loop_turn(rig.loop, NS_PER_MS);
+    *failed = countdown == 0;
+    countdown = 0;
+    caught_wait(&caught);
+    assert_true(caught.fetch.error == 0 || caught.fetch.error == E_EXHAUSTED ||
+                caught.fetch.error == E_TIMEOUT || caught.fetch.error == E_UNREACHABLE ||
+                caught.fetch.error == E_PROTOCOL);
+    caught_run(&again, &rig, origin, key);
+    assert_int_equal(again.fetch.error, 0);
+    rig_deinit(&rig);
+    origin_destroy(origin);
+    caught_free(&caught);
+    caught_free(&again);
+}
+
+static void test_fetch(void **state)
+{
+    struct origin_config config;
+    char endpoint[64];
+    (void)state;
+    for (int file = 0; file < 2; file++) {
+        make(&config, endpoint, file);
+        if (file)
+            config.endpoint = "file://" SOURCE_ROOT;
+        bool failed = true;
+        for (long at = 1; failed; at++) {
+            run(at, &config, file ? "LICENSE" : "ok,size=1000", &failed);
+            print_message("%s %ld\n", file ? "file" : "s3", at);
+            assert_true(at < 100);
+        }
+    }
+}
+
+int main(void)
+{
+    if (!child_start(&child, "127.0.0.1", NULL, NULL)) {
+        printf("no python3: skipped\n");
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_fetch),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    child_stop(&child);
+    return failed;
+}
