@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "cache/snapshot.h"
@@ -27,6 +28,9 @@ struct probe {
     bool first; /* reading the first header, not the footer */
 };
 
+#define LOCK_TRIES 30
+#define LOCK_RETRY_NS (100 * NS_PER_MS)
+
 struct opening {
     struct device *device;
     struct io_op op;
@@ -40,6 +44,7 @@ struct opening {
     uint8_t *state;
     struct probe probes[PROBES];
     uint32_t next_probe, probes_left;
+    unsigned lock_tries;
     void (*done)(struct device *device, int result);
 };
 
@@ -207,10 +212,23 @@ static void stat_done(struct io_op *op)
     io_file_read(loop, &opening->op, device->file, &opening->iov, 1, 0);
 }
 
+static void open_file(struct opening *opening);
+
+static void lock_waited(struct io_op *op)
+{
+    open_file(opening_of(op));
+}
+
 static void opened(struct io_op *op)
 {
     struct opening *opening = opening_of(op);
     struct device *device = opening->device;
+    /* The kernel ends the ring of a killed process in its own time, and the lock with its last operation. */
+    if (op->result == -EBUSY && opening->lock_tries++ < LOCK_TRIES) {
+        struct io_loop *loop = begin(opening, lock_waited);
+        io_timer(loop, &opening->op, io_now_ns(loop) + LOCK_RETRY_NS);
+        return;
+    }
     if (op->result < 0) {
         refuse(
             opening, (int)op->result, op->result == -EBUSY ? "another process has it" : "it can't be opened");
@@ -219,6 +237,15 @@ static void opened(struct io_op *op)
     device->file = op->handle;
     struct io_loop *loop = begin(opening, stat_done);
     io_file_stat(loop, &opening->op, device->file, &device->info);
+}
+
+static void open_file(struct opening *opening)
+{
+    struct device *device = opening->device;
+    struct io_loop *loop = begin(opening, opened);
+    io_open(loop, &opening->op, device->path,
+        IO_OPEN_READ | IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_DIRECT | IO_OPEN_LOCK | IO_OPEN_NOFOLLOW |
+            IO_OPEN_DEVICE | IO_OPEN_REGULAR);
 }
 
 static struct opening *opening_create(struct device *device, void (*done)(struct device *device, int result))
@@ -239,10 +266,7 @@ void device_open(struct device *device, void (*done)(struct device *device, int 
     atomic_store(&device->state, DEVICE_OPENING);
     device->file = IO_HANDLE_NONE;
     device->fresh = device->starts_empty = false;
-    struct io_loop *loop = begin(opening, opened);
-    io_open(loop, &opening->op, device->path,
-        IO_OPEN_READ | IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_DIRECT | IO_OPEN_LOCK | IO_OPEN_NOFOLLOW |
-            IO_OPEN_DEVICE | IO_OPEN_REGULAR);
+    open_file(opening);
 }
 
 /* ---- second half ---- */
