@@ -307,15 +307,22 @@ static void a_second_process_is_refused(void **state)
     stage_init(&stage, 40 * MIB);
     if (stage.driver == IO_FAKE)
         skip();
-    assert_int_equal(stage_open(&stage), 0);
-    pid_t child = fork();
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork(); /* before there are threads */
     if (child == 0) {
+        char byte;
         struct stage other = {.driver = stage.driver, .config = stage.config};
         other.config.event_context = &other;
-        _exit(stage_open(&other) < 0 && other.events[DISK_EVENT_REFUSED] == 1 ? 0 : 1);
+        bool held = read(ready[0], &byte, 1) == 1;
+        _exit(held && stage_open(&other) < 0 && other.events[DISK_EVENT_REFUSED] == 1 ? 0 : 1);
     }
+    assert_int_equal(stage_open(&stage), 0);
+    assert_int_equal(write(ready[1], "x", 1), 1);
     int status;
     waitpid(child, &status, 0);
+    close(ready[0]);
+    close(ready[1]);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     assert_int_equal(stage_close(&stage), 0);
     finish(&stage);
@@ -493,6 +500,7 @@ static void letting_go(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_second_process_is_refused),
         cmocka_unit_test(put_get_every_length),
         cmocka_unit_test(parts),
         cmocka_unit_test(replace_and_remove),
@@ -501,7 +509,6 @@ int main(void)
         cmocka_unit_test(wraps),
         cmocka_unit_test(what_is_used_is_carried),
         cmocka_unit_test(flipped_bits),
-        cmocka_unit_test(a_second_process_is_refused),
         cmocka_unit_test(foreign_files_are_left_alone),
         cmocka_unit_test(sizes),
         cmocka_unit_test(several_devices),

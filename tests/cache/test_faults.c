@@ -178,7 +178,7 @@ static void a_stall(void **state)
 static void a_stall_at_the_end(void **state)
 {
     (void)state;
-    struct stage stage;
+    static struct stage stage; /* what is stalled is left to the process, which ends here */
     begin(&stage);
     assert_int_equal(stage_open(&stage), 0);
     stage_put(&stage, 1, 1, 100000);
@@ -186,7 +186,6 @@ static void a_stall_at_the_end(void **state)
     fake_disk_stall(stage.io, NULL, true);
     stage_put(&stage, 2, 1, 100000);
     assert_int_equal(stage_detach(&stage, 2 * NS_PER_S), E_TIMEOUT);
-    /* What is stalled is left to the process, which ends here. */
 }
 
 static void a_sync_fails(void **state)
