@@ -29,9 +29,10 @@ static void survey(struct request *request, struct reply_facts *facts)
     facts->presence = PRESENT_NONE;
     if (request->head_missed)
         return;
-    facts->in_memory = request->head_tier == CACHE_MEMORY && head->inline_body;
-    facts->on_disk = request->head_tier == CACHE_DISK && head->inline_body;
-    for (unsigned i = 0; i < request->part_count && !head->inline_body; i++) {
+    bool head_is_all = head->inline_body || request->http->method == HTTP_HEAD;
+    facts->in_memory = request->head_tier == CACHE_MEMORY && head_is_all;
+    facts->on_disk = request->head_tier == CACHE_DISK && head_is_all;
+    for (unsigned i = 0; i < request->part_count && !head_is_all; i++) {
         const struct part *part = &request->parts[i];
         for (uint64_t at = part->first; at < part->end;
              at = (at / head->chunk_bytes + 1) * head->chunk_bytes) {
@@ -145,6 +146,12 @@ static bool plan_ranges(struct request *request, const struct range_list *list, 
     return facts->content_range.ptr != NULL;
 }
 
+static bool head_is_whole_here(const struct request *request, const struct reply_facts *facts)
+{
+    return request->head.strong || request->head.inline_body || request->head_missed ||
+           facts->presence == PRESENT_ALL;
+}
+
 static void start_reply(struct request *request, struct reply_facts *facts)
 {
     survey(request, facts);
@@ -163,7 +170,11 @@ static void start_reply(struct request *request, struct reply_facts *facts)
     request->text_done = false;
     request->at = request->parts[0].first;
     request->skip_disk_chunk = request->looked_again = UINT64_MAX;
-    request_deliver(request);
+    /* Without a strong validator what is missing can't be fetched later: then all comes anew, now. */
+    if (!head_is_whole_here(request, facts))
+        request_fetch_whole(request);
+    else
+        request_deliver(request);
 }
 
 static void answer_get(struct request *request, bool range_applies)

@@ -106,9 +106,9 @@ static void read_ahead(struct request *request)
 {
     const struct part *part = &request->parts[request->part_at];
     uint64_t chunk_bytes = request->head.chunk_bytes, chunk = request->at / chunk_bytes;
-    bool tight = memory_pins_full(cache_memory(cache_of(request)));
-    unsigned count = tight ? 1 : REQUEST_SLOTS;
-    for (unsigned i = 0; i < count && chunk * chunk_bytes < part->end; i++, chunk++) {
+    if (request->no_disk)
+        return;
+    for (unsigned i = 0; i < REQUEST_SLOTS && chunk * chunk_bytes < part->end; i++, chunk++) {
         struct slot *slot = slot_of(request, chunk);
         if (slot->state != SLOT_EMPTY && slot->chunk == chunk)
             continue;
@@ -120,6 +120,8 @@ static void read_ahead(struct request *request)
             continue;
         if (!cache_may_have(cache_of(request), key))
             return;
+        if (i > 0 && memory_pins_full(cache_memory(cache_of(request))))
+            return; /* these reads filled them */
         slot_clear(slot);
         slot_start(request, chunk, request->at, part->end);
     }
@@ -215,10 +217,8 @@ static enum next next_bytes(struct request *request, struct stretch *stretch)
             return NEXT_WAIT;
         if (!request->pass && !request->head.inline_body) {
             read_ahead(request);
-            if (slot->state == SLOT_READING && slot->chunk == chunk) {
-                request_watch(request);
+            if (slot->state == SLOT_READING && slot->chunk == chunk)
                 return NEXT_WAIT;
-            }
         }
         enum fetch_bytes coming = request_fetch_bytes(request);
         if (coming == BYTES_LATER || coming == BYTES_ENDED)
@@ -319,8 +319,13 @@ static bool gather(struct request *request, unsigned *count)
             enum next next = next_bytes(request, &stretch);
             if (next == NEXT_ENDED)
                 return false;
-            if (next == NEXT_WAIT)
+            if (next == NEXT_WAIT) {
+                if (!request->begun && bytes == 0) { /* text alone doesn't begin a reply */
+                    request->text_done = false;
+                    *count = 0;
+                }
                 break;
+            }
             uint64_t room = part->end - request->at;
             count_chunk(request, part, stretch.source);
             uint32_t len = add_stretch(request, &stretch, count, room);
@@ -339,6 +344,28 @@ static bool gather(struct request *request, unsigned *count)
     return true;
 }
 
+static bool waits_for_disk(struct request *request)
+{
+    const struct slot *slot = slot_of(request, request->at / request->head.chunk_bytes);
+    return !request->waiter.flight && slot->state == SLOT_READING;
+}
+
+void request_leave_disk(struct request *request)
+{
+    request->no_disk = true;
+    if (request->head_reading) {
+        cache_get_abandon(&request->head_get);
+        request->head_reading = false;
+        request->head_unreadable = true;
+        request_fetch(request);
+        return;
+    }
+    for (unsigned i = 0; i < REQUEST_SLOTS; i++)
+        if (request->slots[i].state == SLOT_READING)
+            slot_clear(&request->slots[i]);
+    request_deliver(request);
+}
+
 void request_deliver(struct request *request)
 {
     if (request->sending || request->ending || request->step != STEP_DELIVER)
@@ -347,8 +374,11 @@ void request_deliver(struct request *request)
     if (!gather(request, &count))
         return;
     bool last = request->part_at == request->part_count;
-    if (count == 0 && !last)
+    if (count == 0 && !last) {
+        request_wait(request, waits_for_disk(request) ? WAIT_DISK : WAIT_ORIGIN);
         return;
+    }
+    request->wait = WAIT_NOTHING;
     if (!request->begun)
         begin(request);
     request->send = (struct exchange_send){.iov = request->iov, .count = count, .last = last, .done = sent};

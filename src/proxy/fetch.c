@@ -12,28 +12,6 @@
 #include "base/error.h"
 #include "proxy/request.h"
 
-static void deadline_passed(struct io_op *op)
-{
-    struct request *request = CONTAINER_OF(op, struct request, deadline);
-    if (request->ending) {
-        request_release(request);
-        return;
-    }
-    if (op->result < 0 || request->begun)
-        return;
-    request_deliver_stop(request);
-    reply_error(request, 504, "no answer in time", (struct bytes){0});
-}
-
-void request_watch(struct request *request)
-{
-    if (io_op_busy(&request->deadline) || request->begun)
-        return;
-    io_op_init(&request->deadline, deadline_passed);
-    uint64_t timeout = request->worker->proxy->settings->server.first_byte_timeout_ns;
-    io_timer(request->worker->loop, &request->deadline, request->started_ns + timeout);
-}
-
 static void note_origin(struct request *request)
 {
     struct flight_facts facts;
@@ -170,7 +148,7 @@ static bool needs_head_first(const struct request *request)
 {
     const struct conditions *conditions = &request->conditions;
     return conditions->if_none_match.ptr || conditions->if_modified_since.ptr ||
-           (request->range_verdict == RANGE_OK && !single_range(request));
+           (request->range_verdict != RANGE_NONE && !single_range(request));
 }
 
 static void ask_for_range(const struct request *request, struct flight_spec *spec)
@@ -189,6 +167,7 @@ void request_fetch(struct request *request)
 {
     request->step = STEP_FETCH;
     request->asked = true;
+    request_wait(request, WAIT_ORIGIN);
     if (!waiter_ready(request))
         return;
     struct flight_spec spec = basic_spec(request);
@@ -205,7 +184,6 @@ void request_fetch(struct request *request)
         spec.head_only = true;
     else if (!request->whole_only && single_range(request))
         ask_for_range(request, &spec);
-    request_watch(request);
     spec.look_again = !request->head_known && !request->head_unreadable && request->restarts == 0;
     enum flight_entry entry = flight_enter(request->worker, &spec, &request->waiter);
     if (entry == FLIGHT_STORED) {
@@ -234,13 +212,14 @@ static uint64_t missing_until(const struct request *request, uint64_t end)
 }
 
 /* Only one whole fetch can help: a reply that has not begun starts again with it. */
-static enum fetch_bytes fetch_whole(struct request *request)
+enum fetch_bytes request_fetch_whole(struct request *request)
 {
     if (request->begun) {
         request_cut(request);
         return BYTES_ENDED;
     }
     request->whole_only = true;
+    request->head_first = false;
     cache_forget(request->worker->proxy->cache, identity_head_key(request->identity));
     drop_head(request);
     request_restart(request);
@@ -260,22 +239,22 @@ enum fetch_bytes request_fetch_bytes(struct request *request)
     spec.first = request->pass ? request->at : chunk * head->chunk_bytes;
     spec.last = (request->pass ? part->end : missing_until(request, part->end)) - 1;
     spec.join_only = !head->strong;
-    spec.look_again = chunk != request->skip_disk_chunk && chunk != request->looked_again;
-    request_watch(request);
+    spec.look_again =
+        chunk != request->skip_disk_chunk && chunk != request->looked_again && !request->no_disk;
     switch (flight_enter(request->worker, &spec, &request->waiter)) {
     case FLIGHT_STORED:
         request->looked_again = chunk;
         return BYTES_STORED;
     case FLIGHT_NONE:
-        return fetch_whole(request);
+        return request_fetch_whole(request);
     case FLIGHT_JOINED:
         request->collapsed = true;
         return BYTES_COMING;
     case FLIGHT_LED:
         break;
     }
-    if (request->at < request->led_up_to)
-        counter_add(&request->worker->proxy->stats.refetched_bytes, request->led_up_to - request->at);
+    if (spec.first < request->led_up_to)
+        counter_add(&request->worker->proxy->stats.refetched_bytes, request->led_up_to - spec.first);
     return BYTES_COMING;
 }
 

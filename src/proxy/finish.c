@@ -149,6 +149,7 @@ void request_end(struct request *request)
         return;
     request->ending = true;
     request->step = STEP_END;
+    request->wait = WAIT_NOTHING;
     request_deliver_stop(request);
     io_cancel(request->worker->loop, &request->deadline);
     request_release(request);

@@ -58,11 +58,11 @@ void request_lookup(struct request *request)
         head_found(request, item, CACHE_MEMORY);
         return;
     }
-    if (!cache_may_have(cache, key)) {
+    if (request->no_disk || !cache_may_have(cache, key)) {
         request_fetch(request);
         return;
     }
-    request_watch(request);
+    request_wait(request, WAIT_DISK);
     request->head_reading = true;
     request->head_get.done = head_read;
     bool keep = request->worker->proxy->settings->cache.memory;

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "base/clock.h"
 #include "http/conditional.h"
 #include "http/exchange.h"
 #include "http/range.h"
@@ -18,6 +19,7 @@
 #define REQUEST_ID_LEN 24
 #define REQUEST_RESTARTS_MAX 4
 #define REQUEST_PRIVATE_BYTES (16u << 10)
+#define REQUEST_DISK_PATIENCE_NS (2 * NS_PER_S)
 
 /* A stretch of the reply: text of ours, then bytes of the body. */
 struct part {
@@ -69,8 +71,11 @@ struct request {
     enum cache_tier head_tier;
     struct cache_get head_get;
     bool head_reading;
+    bool no_disk; /* it keeps us waiting: done without */
     struct flight_waiter waiter;
     struct io_op deadline;
+    enum wait { WAIT_NOTHING, WAIT_DISK, WAIT_ORIGIN } wait;
+    uint64_t wait_since_ns;
 
     /* deliver */
     unsigned status;
@@ -112,10 +117,14 @@ void request_fetch(struct request *request);
  */
 enum fetch_bytes { BYTES_COMING, BYTES_LATER, BYTES_STORED, BYTES_ENDED };
 enum fetch_bytes request_fetch_bytes(struct request *request);
+/* fetch.c: begins anew with one whole fetch; a reply that has begun is cut. */
+enum fetch_bytes request_fetch_whole(struct request *request);
 /* fetch.c: the flight failed, or its bytes can't be had. */
 void request_flight_failed(struct request *request);
-/* fetch.c: starts the deadline to the first byte, once. */
-void request_watch(struct request *request);
+/* watch.c: nothing can be done until something comes, or its deadline passes. */
+void request_wait(struct request *request, enum wait wait);
+/* deliver.c: the reads under way are given up; from now on without the disk. */
+void request_leave_disk(struct request *request);
 /* deliver.c: sends parts; call again whenever something changed. */
 void request_deliver(struct request *request);
 void request_deliver_stop(struct request *request);
