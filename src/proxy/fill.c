@@ -17,6 +17,46 @@
 #include "proxy/worker.h"
 
 #define MEMORY_RETRY_NS (10 * NS_PER_MS)
+#define PASS_PIECE_BYTES (64u << 10) /* what is not stored need not come in whole chunks */
+
+/* Pieces end at multiples of this. */
+static uint64_t piece_bytes(const struct flight *flight)
+{
+    uint64_t chunk = flight->head.chunk_bytes;
+    return flight->storing || chunk < PASS_PIECE_BYTES ? chunk : PASS_PIECE_BYTES;
+}
+
+/* What the ring of pieces holds before and behind the one that is filled. */
+static uint64_t ring_bytes(const struct flight *flight)
+{
+    return (FLIGHT_PIECES - 2) * piece_bytes(flight);
+}
+
+/* Fetches hold more memory than they should: they run only as fast as they are read. */
+static bool under_pressure(const struct flight *flight)
+{
+    return counter_get(&flight->flights->stats->flight_bytes_now) > flight->flights->memory_limit_bytes;
+}
+
+/* ... and since many are read slowly, that was not enough: who reads slowly has to look up what comes. */
+static bool under_distress(const struct flight *flight)
+{
+    return counter_get(&flight->flights->stats->flight_bytes_now) > 2 * flight->flights->memory_limit_bytes;
+}
+
+/* Pieces may be let go of when the bytes can be had again. */
+static bool is_replaceable(const struct flight *flight)
+{
+    return flight->storing && flight->head.strong;
+}
+
+/* Lock held, at a boundary. */
+static void drop_all_in_distress(struct flight *flight)
+{
+    bool can = is_replaceable(flight) && !flight->inline_body;
+    while (can && under_distress(flight) && flight->piece_count)
+        flight_drop_piece(flight);
+}
 
 static struct flight *of_fetch(struct origin_fetch *fetch)
 {
@@ -73,8 +113,11 @@ static void end(struct flight *flight)
     flight_lock(flight);
     flight->phase = FLIGHT_ENDED;
     flight_unlist(flight);
+    drop_all_in_distress(flight);
     flight_wake_all(flight);
     flight_unlock(flight);
+    list_remove(&flight->of_worker);
+    proxy_worker_flight_ended(flight->worker);
     flight_unref(&flight);
 }
 
@@ -198,6 +241,18 @@ static bool publish_head(struct flight *flight, struct head *head)
     return true;
 }
 
+/* Up to where those who need bytes wait for this flight. What lies further on can be had sooner by a flight
+ * of its own, where the validator allows one and the origin serves ranges. Lock held. */
+static uint64_t claim_end(const struct flight *flight)
+{
+    if (flight->pass || flight->range_ignored || !flight->head.strong)
+        return flight->end;
+    uint64_t reach = flight->at + flight->head.chunk_bytes + FLIGHT_CLAIM_BYTES,
+             border = flight_claim_border(flight, flight->at);
+    reach = reach < border ? reach : border;
+    return reach < flight->end ? reach : flight->end;
+}
+
 static int take_representation(struct flight *flight, const struct origin_head *answer)
 {
     struct head head;
@@ -216,7 +271,7 @@ static int take_representation(struct flight *flight, const struct origin_head *
         head.inline_body = false;
         random_os(head.body_id, BODY_ID_LEN);
     }
-    flight->range_ignored = flight->spec.go_on && answer->status == 200;
+    flight->range_ignored = flight->spec.ranged && answer->status == 200;
     uint64_t first = answer->status == 206 ? answer->first : 0;
     uint64_t last_end = answer->status == 206 ? answer->last + 1 : head.body_len;
     flight_lock(flight);
@@ -226,9 +281,11 @@ static int take_representation(struct flight *flight, const struct origin_head *
     flight->pass = !flight->storing;
     if (flight->pass)
         flight_unlist(flight);
-    flight->at = flight->claim_first = first;
+    flight->at = first;
+    flight->claim_first = flight->spec.go_on ? flight->spec.first : first;
     flight->end = flight->spec.head_only ? first : last_end;
-    flight->claim_end = flight->end < first + FLIGHT_CLAIM_BYTES ? flight->end : first + FLIGHT_CLAIM_BYTES;
+    flight->solo = flight->pass || (!flight->head.strong && flight->end - first > ring_bytes(flight));
+    flight->claim_end = claim_end(flight);
     flight->phase = FLIGHT_FILLING;
     flight_wake_all(flight);
     flight_unlock(flight);
@@ -262,9 +319,11 @@ static struct flight_piece *filling_piece(struct flight *flight)
     return flight->at < piece->from + piece->len ? piece : NULL;
 }
 
-static bool under_pressure(const struct flight *flight)
+/* Without waiters: is it worth while to go on? */
+static bool is_cheap(const struct flight *flight)
 {
-    return counter_get(&flight->flights->stats->flight_bytes_now) > flight->flights->memory_limit_bytes;
+    return flight->storing && flight->end - flight->at <= FLIGHT_CHEAP_BYTES && !under_pressure(flight) &&
+           !flight->worker->stopping;
 }
 
 enum boundary { BOUNDARY_GO, BOUNDARY_WAIT, BOUNDARY_STOP };
@@ -272,32 +331,43 @@ enum boundary { BOUNDARY_GO, BOUNDARY_WAIT, BOUNDARY_STOP };
 /* At the start of a piece: is it wanted, and now? Lock held. */
 static enum boundary judge_boundary(struct flight *flight)
 {
-    uint64_t fastest, left = flight->end - flight->at;
+    uint64_t fastest;
     if (flight->storing && flight_claimed_by_other(flight, flight->at))
         return BOUNDARY_STOP;
     if (!flight_fastest(flight, &fastest))
-        return left <= FLIGHT_CHEAP_BYTES && flight->storing ? BOUNDARY_GO : BOUNDARY_STOP;
-    uint64_t lead = under_pressure(flight) ? 1 : FLIGHT_LEAD_BYTES;
+        return is_cheap(flight) ? BOUNDARY_GO : BOUNDARY_STOP;
+    uint64_t lead = FLIGHT_LEAD_BYTES < ring_bytes(flight) ? FLIGHT_LEAD_BYTES : ring_bytes(flight);
+    if (under_pressure(flight))
+        lead = 1;
     if (flight->at >= fastest + lead)
         return BOUNDARY_WAIT;
     return BOUNDARY_GO;
 }
 
-/* Makes room in the ring; under pressure also lets go of what the fastest waiter has passed. Lock held. */
+/* At a boundary, where all pieces are whole: makes room in the ring; under pressure also lets go of what the
+ * fastest waiter has passed. Lock held. */
 static void trim_pieces(struct flight *flight)
 {
     uint64_t fastest;
-    bool tight = under_pressure(flight) && flight_fastest(flight, &fastest);
+    bool tight = is_replaceable(flight) && under_pressure(flight);
+    if (!flight_fastest(flight, &fastest))
+        fastest = flight->at;
     while (flight->piece_count == FLIGHT_PIECES ||
            (tight && flight->piece_count &&
                flight->pieces[flight->piece_first].from + flight->pieces[flight->piece_first].len <= fastest))
         flight_drop_piece(flight);
+    drop_all_in_distress(flight);
 }
 
+/* A new body has chunks in store only where another flight was led for it. The first chunk of a flight that
+ * goes on was looked for in vain: it is fetched whatever the index says. */
 static bool chunk_is_stored(const struct flight *flight)
 {
     uint8_t buf[CHUNK_KEY_LEN];
-    if (!flight->storing || !flight->spec.stored)
+    if (!is_replaceable(flight) || (!flight->spec.stored && !flight->overtaken))
+        return false;
+    if (flight->spec.go_on &&
+        flight->at / flight->head.chunk_bytes == flight->spec.first / flight->head.chunk_bytes)
         return false;
     return cache_may_have(flight->flights->cache,
         identity_chunk_key(buf, flight->head.body_id, flight->at / flight->head.chunk_bytes));
@@ -311,7 +381,7 @@ static struct item_key piece_key(const struct flight *flight, uint8_t buf[CHUNK_
 /* Memory for the piece at `at`. 0 or E_EXHAUSTED. */
 static int take_piece(struct flight *flight, struct flight_piece *piece)
 {
-    uint64_t chunk = flight->head.chunk_bytes, border = (flight->at / chunk + 1) * chunk;
+    uint64_t step = piece_bytes(flight), border = (flight->at / step + 1) * step;
     *piece = (struct flight_piece){.from = flight->at};
     if (flight->inline_body) {
         piece->item = item_ref(flight->inline_item);
@@ -352,11 +422,10 @@ static bool open_piece(struct flight *flight)
     flight_lock(flight);
     enum boundary boundary = judge_boundary(flight);
     flight->paused = boundary == BOUNDARY_WAIT;
-    if (boundary == BOUNDARY_GO) {
+    if (boundary != BOUNDARY_STOP)
         trim_pieces(flight);
-        uint64_t reach = flight->at + FLIGHT_CLAIM_BYTES;
-        flight->claim_end = reach < flight->end ? reach : flight->end;
-    }
+    if (boundary == BOUNDARY_GO)
+        flight->claim_end = claim_end(flight);
     flight_unlock(flight);
     if (boundary == BOUNDARY_STOP)
         stop(flight);
@@ -389,20 +458,16 @@ static void close_piece(struct flight *flight, struct flight_piece *piece)
         put(flight, piece->item, chunk_tiers(flight, piece->from + piece->len));
 }
 
-/* An origin that ignores Range sends what is stored already: it is dropped, chunk by chunk. Returns how many
- * bytes. */
-static size_t skip_stored(struct flight *flight, size_t len)
+/* An origin that ignores Range sends also what lies before the bytes asked for: it is dropped. Returns how
+ * many bytes. */
+static size_t skip_unasked(struct flight *flight, size_t len)
 {
-    if (!flight->range_ignored || filling_piece(flight))
+    if (!flight->range_ignored || flight->at >= flight->claim_first)
         return 0;
-    uint64_t chunk = flight->head.chunk_bytes, border = (flight->at / chunk + 1) * chunk;
-    if (flight->at >= flight->end || (flight->at % chunk == 0 && !chunk_is_stored(flight)))
-        return 0;
-    uint64_t room = (border < flight->end ? border : flight->end) - flight->at;
+    uint64_t room = flight->claim_first - flight->at;
     size_t n = len < room ? len : (size_t)room;
     flight_lock(flight);
     flight->at += n;
-    flight_wake_all(flight);
     flight_unlock(flight);
     return n;
 }
@@ -412,7 +477,7 @@ static size_t on_body(struct origin_fetch *fetch, struct bytes bytes)
     struct flight *flight = of_fetch(fetch);
     size_t taken = 0;
     while (taken < bytes.len && !flight->stopped && flight->failure.error == 0) {
-        size_t skipped = skip_stored(flight, bytes.len - taken);
+        size_t skipped = skip_unasked(flight, bytes.len - taken);
         taken += skipped;
         if (skipped)
             continue;
@@ -495,23 +560,26 @@ void fill_start(struct flight *flight)
     fetch->done = on_done;
     if (spec->revalidate)
         counter_add(&flight->flights->stats->revalidations, 1);
+    list_push_back(&flight->worker->flights, &flight->of_worker);
     origin_fetch_start(flight->worker->origins, spec->bucket->origin, fetch);
 }
 
 void fill_poked(struct flight *flight)
 {
-    if (flight->phase != FLIGHT_FILLING || flight->stopped || flight->failure.error)
+    bool stopping = flight->worker->stopping;
+    if (flight->phase == FLIGHT_ENDED || flight->stopped || flight->failure.error)
         return;
+    if (flight->phase == FLIGHT_ASKING && !stopping)
+        return; /* it will be of use to the next who asks */
     flight_lock(flight);
     bool was_paused = flight->paused;
     bool alone = list_empty(&flight->waiters);
-    uint64_t left = flight->end - flight->at;
-    bool cheap = flight->storing && left <= FLIGHT_CHEAP_BYTES;
+    bool more = flight->at < flight->end;
     enum boundary boundary = was_paused ? judge_boundary(flight) : BOUNDARY_GO;
     if (boundary != BOUNDARY_WAIT)
         flight->paused = false;
     flight_unlock(flight);
-    if (alone && !cheap && left > 0)
+    if (alone && (stopping || (more && !is_cheap(flight))))
         stop(flight);
     else if (was_paused && boundary != BOUNDARY_WAIT)
         origin_fetch_resume(&flight->fetch);

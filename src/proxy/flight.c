@@ -76,6 +76,7 @@ static void flight_free(struct flight *flight)
     item_unref(&flight->inline_item);
     item_unref(&flight->spec.stored_item);
     arena_reset(&flight->arena);
+    counter_sub(&flight->flights->stats->flights_now, 1);
     free(flight);
 }
 
@@ -187,6 +188,23 @@ bool flight_claimed_by_other(const struct flight *flight, uint64_t position)
     return false;
 }
 
+uint64_t flight_claim_border(const struct flight *flight, uint64_t position)
+{
+    const struct list_node *head = &flight->stripe->flights;
+    uint64_t border = UINT64_MAX;
+    for (struct list_node *n = head->next; n != head; n = n->next) {
+        const struct flight *other = CONTAINER_OF(n, struct flight, node);
+        const uint8_t *id = body_id_of(other);
+        if (other == flight || other->stopped || !id || !bytes_equal(other->identity, flight->identity) ||
+            memcmp(id, flight->head.body_id, BODY_ID_LEN) != 0)
+            continue;
+        uint64_t from = held_from(other);
+        if (from > position && from < border)
+            border = from;
+    }
+    return border;
+}
+
 /* ---- entering and leaving ---- */
 
 /* Does this flight bring what spec asks for? A head that was published already is judged by its freshness in
@@ -197,7 +215,7 @@ static bool brings(const struct flight *flight, const struct flight_spec *spec)
         return false;
     if (spec->go_on)
         return claims(flight, spec->stored->body_id, spec->first);
-    if (flight->spec.go_on)
+    if (flight->spec.go_on || (flight->head_known && flight->solo))
         return false;
     if (flight->spec.head_only && !spec->head_only)
         return flight->phase == FLIGHT_ASKING;
@@ -248,17 +266,19 @@ static struct flight *flight_make(
     return flight;
 }
 
-/* A flight that goes on with a body ends where another's claim begins. Lock held. */
-static uint64_t end_before_others(const struct flight_stripe *stripe, const struct flight_spec *spec)
+/* A flight that goes on with a body ends where another's claim begins; those behind it learn that chunks
+ * ahead of them are being stored. Lock held. */
+static uint64_t end_before_others(struct flight_stripe *stripe, const struct flight_spec *spec)
 {
     uint64_t last = spec->last, chunk = spec->stored->chunk_bytes;
     for (struct list_node *n = stripe->flights.next; n != &stripe->flights; n = n->next) {
-        const struct flight *other = CONTAINER_OF(n, struct flight, node);
+        struct flight *other = CONTAINER_OF(n, struct flight, node);
         const uint8_t *id = body_id_of(other);
         if (!bytes_equal(other->identity, spec->identity) || !id ||
             memcmp(id, spec->stored->body_id, BODY_ID_LEN) != 0)
             continue;
-        uint64_t border = other->at / chunk * chunk;
+        other->overtaken = true;
+        uint64_t border = held_from(other) / chunk * chunk;
         if (border > spec->first && border <= last)
             last = border - 1;
     }
@@ -298,6 +318,7 @@ static struct flight *lead(
         list_push_back(&stripe->flights, &flight->node);
         flight->refs++;
     }
+    counter_add(&worker->proxy->flights->stats->flights_now, 1);
     return flight;
 }
 
@@ -353,7 +374,7 @@ enum flight_sight flight_see_head(struct flight_waiter *waiter, const struct hea
     flight_lock(flight);
     if (flight->head_known) {
         bool alone = flight->waiters.next == &waiter->node;
-        sight = flight->pass && !alone ? FLIGHT_UNSHARED : FLIGHT_READY;
+        sight = flight->solo && !alone ? FLIGHT_UNSHARED : FLIGHT_READY;
         *head = &flight->head;
     } else if (flight->phase == FLIGHT_ENDED) {
         sight = FLIGHT_FAILED;
@@ -380,8 +401,9 @@ static enum flight_sight see_in_pieces(struct flight *flight, uint64_t position,
         };
         return FLIGHT_READY;
     }
-    bool to_come = flight->phase == FLIGHT_ASKING ||
-                   (flight->phase == FLIGHT_FILLING && position >= flight->at && position < flight->end);
+    bool to_come =
+        flight->phase == FLIGHT_ASKING ||
+        (flight->phase == FLIGHT_FILLING && position >= flight->at && position < flight->claim_end);
     return to_come && !flight->stopped ? FLIGHT_WAIT : FLIGHT_ELSEWHERE;
 }
 

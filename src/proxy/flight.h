@@ -8,12 +8,13 @@
  * where it is; a request for bytes in the claim waits for them, one for bytes beyond leads its own flight. At
  * a chunk that is stored already, or claimed by another flight, a flight ends.
  *
- * It runs at its fastest waiter's pace: FLIGHT_LEAD_BYTES ahead at most. It keeps the last pieces; a waiter
- * that falls out of them goes on by lookup (FLIGHT_ELSEWHERE). Without waiters it goes on only while
- * finishing is cheap.
+ * It runs at its fastest waiter's pace: FLIGHT_LEAD_BYTES ahead at most. It keeps the last pieces, fewer when
+ * fetches hold too much memory; a waiter that falls out of them goes on by lookup (FLIGHT_ELSEWHERE). Without
+ * waiters it goes on only while finishing is cheap.
  *
- * What may not be stored is a *pass*: one waiter, outside the table. Who joined and learns that goes its own
- * way (FLIGHT_UNSHARED).
+ * What may not be stored is a *pass*: one waiter, outside the table. What has no strong validator comes once,
+ * and is shared only where all of it fits the pieces that are kept. Who joined and learns that it is not goes
+ * its own way (FLIGHT_UNSHARED).
  *
  * struct flight  | flight_enter, when none can be joined | its references: table and fill until it ended,
  * waiters, | messages under way                    | dies by the last flight_unref struct flight_waiter |
@@ -87,7 +88,7 @@ static inline bool flight_waiter_idle(const struct flight_waiter *waiter)
 enum flight_sight {
     FLIGHT_WAIT,      /* nothing yet: wake() will come */
     FLIGHT_READY,     /* here it is */
-    FLIGHT_UNSHARED,  /* may not be stored, and another leads it: fetch for yourself */
+    FLIGHT_UNSHARED,  /* can't be shared, and another leads it: fetch for yourself */
     FLIGHT_ELSEWHERE, /* these bytes will not come from here: look them up */
     FLIGHT_FAILED,    /* see flight_failure */
 };

@@ -43,6 +43,8 @@ struct flight {
     struct list_node waiters;
     enum flight_phase phase;
     bool pass, head_known, head_published, not_modified, stopped;
+    bool solo;      /* can't be shared: a pass, or bytes that come once and don't fit the ring of pieces */
+    bool overtaken; /* another flight was led for this body: chunks ahead may be stored already */
     struct flight_failure failure;
     uint64_t claim_first, claim_end;
     uint64_t at, end; /* filled so far; where it ends */
@@ -58,6 +60,7 @@ struct flight {
 
     /* The leader's loop's. */
     struct io_message poke;
+    struct list_node of_worker;
     struct origin_fetch fetch;
     bool inline_body, range_ignored, storing, retrying, put_head_at_end;
     struct item *inline_item;
@@ -86,6 +89,8 @@ void flight_unlist(struct flight *flight);
 void flight_unref_locked(struct flight *flight);
 /* Whether another flight has claimed the byte of the same body. Lock held. */
 bool flight_claimed_by_other(const struct flight *flight, uint64_t position);
+/* The first byte after `position` that another flight has claimed of the same body. Lock held. */
+uint64_t flight_claim_border(const struct flight *flight, uint64_t position);
 /* Highest position of a waiter; false when there is none. Lock held. */
 bool flight_fastest(const struct flight *flight, uint64_t *position);
 /* Asks the leader's loop to look again: resume, or end for want of waiters. Lock held. */

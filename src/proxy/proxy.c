@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "proxy/flight_private.h"
 #include "proxy/request.h"
 
 #define ARENA_HEAP_MAX (1u << 20)
@@ -119,7 +120,7 @@ static void on_gone(void *context, struct exchange *exchange)
 {
     (void)context;
     struct request *request = exchange_memory(exchange);
-    request->gone = true;
+    request->gone |= !request->ending; /* else the reply was complete */
     request_end(request);
 }
 
@@ -135,6 +136,7 @@ int proxy_worker_create(struct proxy_worker **worker, struct proxy *proxy, struc
         return -ENOMEM;
     made->proxy = proxy;
     made->loop = loop;
+    list_init(&made->flights);
     made->handler = (struct exchange_handler){.ctx = made,
         .request_bytes = sizeof(struct request),
         .request = on_request,
@@ -156,7 +158,18 @@ const struct exchange_handler *proxy_worker_handler(struct proxy_worker *worker)
 
 void proxy_worker_stop(struct proxy_worker *worker, void (*done)(void *context), void *context)
 {
-    origin_client_stop(worker->origins, done, context);
+    worker->stopping = true;
+    worker->stopped = done;
+    worker->stopped_context = context;
+    for (struct list_node *node = worker->flights.next; node != &worker->flights; node = node->next)
+        fill_poked(CONTAINER_OF(node, struct flight, of_worker));
+    proxy_worker_flight_ended(worker);
+}
+
+void proxy_worker_flight_ended(struct proxy_worker *worker)
+{
+    if (worker->stopping && list_empty(&worker->flights))
+        origin_client_stop(worker->origins, worker->stopped, worker->stopped_context);
 }
 
 void proxy_worker_destroy(struct proxy_worker *worker)

@@ -46,6 +46,7 @@ const struct origin *proxy_bucket_origin(const struct proxy *proxy, unsigned buc
 /* On the worker's thread. Its handler goes into an http_server made by the caller. */
 MUST_CHECK int proxy_worker_create(struct proxy_worker **worker, struct proxy *proxy, struct io_loop *loop);
 const struct exchange_handler *proxy_worker_handler(struct proxy_worker *worker);
-/* After the worker's server has drained: ends flights and origin connections; done on the loop. */
+/* After the worker's server has drained. Flights that other workers' requests wait for are brought to their
+ * end, the others are dropped; then origin connections end, and done comes on the loop. */
 void proxy_worker_stop(struct proxy_worker *worker, void (*done)(void *context), void *context);
 void proxy_worker_destroy(struct proxy_worker *worker);

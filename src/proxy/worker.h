@@ -31,6 +31,11 @@ struct proxy_worker {
     struct io_loop *loop;
     struct origin_client *origins;
     struct exchange_handler handler;
+    struct list_node flights; /* that it leads */
+    bool stopping;
     void (*stopped)(void *context);
     void *stopped_context;
 };
+
+/* proxy.c: a flight of this worker has ended. */
+void proxy_worker_flight_ended(struct proxy_worker *worker);
