@@ -1,6 +1,7 @@
 """The stage: real S3 servers, our binary, clients. Every server listens on 127.0.0.1 at a free port and is stopped, by process id, by
 the fixture that started it."""
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -46,6 +47,8 @@ def yatagarasu(tmp_path):
 
     yield start
     problems = [problem for ours in started for problem in ours.stop()]
+    for ours in started:  # preallocated, so real space
+        shutil.rmtree(ours.folder / "cache", ignore_errors=True)
     assert not problems, problems
 
 
