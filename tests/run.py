@@ -124,7 +124,7 @@ def e2e(name, driver, arguments=(), env=None):
     start = time.monotonic()
     report = BUILD / f"e2e-{name}-{driver}.xml"
     report.unlink(missing_ok=True)
-    run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/e2e", f"--junitxml={report}", *arguments],
+    run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=failed", f"--basetemp={BUILD}/e2e-tmp", "tests/e2e", f"--junitxml={report}", *arguments],
         env={"YATAGARASU": str(BUILD / name / "src/app/yatagarasu"), "YATA_IO": driver,
              "YATA_SLOW_BUILD": "1" if "san" in name else "", **(env or {})})
     if not report.exists():
