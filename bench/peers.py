@@ -108,12 +108,14 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+# Without tcp_nopush: with it answers of 64 KiB and more wait 40 ms for an ACK on loopback here, and at 1 KiB it makes
+# no difference.
 NGINX = """
 user root; daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log warn;
 worker_rlimit_nofile 65536;
 events {{ worker_connections 4096; }}
 http {{
-  default_type application/octet-stream; sendfile on; tcp_nopush on; tcp_nodelay on;
+  default_type application/octet-stream; sendfile on; tcp_nodelay on;
   keepalive_timeout 600s; keepalive_requests 100000000;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;

@@ -62,12 +62,13 @@ def require_programs():
         sys.exit("the benchmark needs two cores")
 
 
-def build(folder):
-    """A release build, so that a developer's sanitizers don't end up in figures."""
-    target = os.path.join(folder, "build")
+def build():
+    """A release build of its own, so that a developer's sanitizers don't end up in figures."""
+    target = os.path.join(ROOT, "build-bench")
     quiet = {"stdout": subprocess.DEVNULL}
-    subprocess.run(["meson", "setup", target, ROOT, "-Dbuildtype=release", "-Dbench=true", "-Dtests=false"], check=True,
-                   **quiet)
+    if not os.path.exists(os.path.join(target, "build.ninja")):
+        subprocess.run(["meson", "setup", target, ROOT, "-Dbuildtype=release", "-Dbench=true", "-Dtests=false"],
+                       check=True, **quiet)
     subprocess.run(["ninja", "-C", target], check=True, **quiet)
     return target
 
@@ -236,7 +237,7 @@ def main():
     started = time.monotonic()
     bench.folder = tempfile.mkdtemp(prefix="yatagarasu-bench-", dir=bench.dir)
     try:
-        target = build(bench.folder)
+        target = build()
         bench.client, bench.floor, bench.objects = (
             os.path.join(target, "bench", "bench_" + name) for name in ("load", "floor", "objects"))
         bench.program = bench.program or os.path.join(target, "src", "app", "yatagarasu")
