@@ -2,14 +2,13 @@
 
 moto stores any name, so there the bytes prove which object was reached. versitygw aliases or refuses some names, but checks
 signatures: there every name must be answered 200, 400 or 404, never for its signature's sake."""
-import http.server
-import threading
 import urllib.parse
 
 import botocore.exceptions
 import pytest
 
 import servers
+from scripted import Scripted
 from wire import ask
 
 NAMES = {
@@ -182,30 +181,11 @@ def test_virtual_host_style(tmp_path, yatagarasu):
 # ---- what the origin is sent ----
 
 
-class Recorder(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.server.seen.append((self.path, dict(self.headers.items())))
-        self.send_response(200)
-        for name, value in {"Content-Length": "5", "ETag": '"a"'}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(b"hello")
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def recorder():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
-    server.seen, server.endpoint = [], f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with Scripted() as server:
+        server.put("k", b"hello")
+        yield server
 
 
 def test_session_token_is_sent_and_signed(recorder, yatagarasu):

@@ -1,0 +1,75 @@
+"""An origin in this process whose objects a test writes down as it likes: body, fields, and what was asked. Answers ranges, If-Match and
+If-None-Match as S3 does."""
+import http.server
+import socket
+import threading
+import time
+from email.utils import formatdate
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        server = self.server
+        key = self.path.split("/", 2)[2].split("?")[0]
+        server.seen.append((self.path, dict(self.headers.items())))
+        body, fields = server.objects.get(key, (None, {}))
+        fields = {"ETag": '"a"', "Content-Type": "text/plain", **fields}
+        fields = {n: v for n, v in fields.items() if v is not None}
+        status = 200
+        if body is None:
+            status, body, fields = 404, b"<Error><Code>NoSuchKey</Code></Error>", {}
+        elif self.headers.get("If-Match") not in (None, fields.get("ETag")):
+            status, body, fields = 412, b"<Error><Code>PreconditionFailed</Code></Error>", {}
+        elif self.headers.get("If-None-Match", "") == fields.get("ETag"):
+            status = 304
+        elif self.headers.get("Range"):
+            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+            first, last = int(first), min(int(last or len(body)), len(body) - 1)
+            status = 206
+            fields["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
+            body = body[first:last + 1]
+        self.send_response_only(status)
+        for name, value in {"Date": formatdate(usegmt=True), **fields}.items():
+            self.send_header(name, value)
+        if status != 304:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if status != 304 and self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+class Scripted(http.server.ThreadingHTTPServer):
+    """objects: {key: (body, fields)}; a field of None is left out. seen: [(path, fields)] of requests."""
+
+    daemon_threads = True
+
+    def __init__(self, host="127.0.0.1"):
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, 0), Handler)
+        self.objects, self.seen = {}, []
+        self.endpoint = f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    def put(self, key, body, **fields):
+        self.objects[key] = (body, {n.replace("_", "-"): v for n, v in fields.items()})
+
+    def asked(self, key):
+        return [fields for path, fields in self.seen if path.split("/", 2)[2].split("?")[0] == key]
+
+
+def date(seconds_from_now):
+    return formatdate(time.time() + seconds_from_now, usegmt=True)
