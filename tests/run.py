@@ -14,7 +14,7 @@ import xml.etree.ElementTree
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = TOP / "build"
 STAGES = ["house", "unit", "fuzz", "e2e"]
-FUZZ_SECONDS = 20
+FUZZ_SECONDS = int(os.environ.get("YATA_FUZZ_SECONDS", "20"))
 JOBS = os.cpu_count() or 2
 
 RELEASE = ["-Dbuildtype=release", "-Db_ndebug=false", "-Dwerror=true"]
@@ -26,7 +26,7 @@ BUILDS = {
     "clang-release": ("clang", RELEASE),
     "gcc-no-uring": ("gcc", ["-Dwerror=true", "-Dio_uring=disabled"]),
 }
-FUZZ_BUILD = ("clang", ["-Dtests=false", "-Dfuzzers=true", "-Dsanitize=address,undefined", "-Db_lundef=false"])
+FUZZ_BUILD = ("clang", ["-Dtests=false", "-Dfuzzers=true", "-Dsanitize=address,undefined,fuzzer-no-link", "-Db_lundef=false"])
 E2E = ["gcc-release", "clang-asan"]
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1",
