@@ -397,7 +397,8 @@ def test_age_and_cache_status(origin, yatagarasu):
     assert elsewhere.cache == "HIT" and elsewhere.body == body
     fetched = sum(1 for fields in origin.asked("k"))
     assert fetched == 2, "a missing byte is fetched once"
-    lines = [(line["cache"], line["tier"], line["status"], line["bytes"]) for line in started.access_log()]
+    lines = {line["id"]: (line["cache"], line["tier"], line["status"], line["bytes"]) for line in started.access_log()}
+    lines = [lines[answer.get("X-Request-ID")] for answer in (miss, hit, partial, elsewhere)]
     assert lines[0] == ("MISS", "origin", 206, 10) and lines[1] == ("HIT", "memory", 206, 100)
     assert lines[2][0] == "PARTIAL" and lines[2][3] == 600_000 and lines[3] == ("HIT", "memory", 200, 600_000)
 
