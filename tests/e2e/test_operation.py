@@ -100,7 +100,7 @@ def test_health_ready_metrics(yatagarasu, folder):
         assert ours.get("/sample/small")[2] == b"small"
     status, _, body = ours.admin("/ready")
     ready = json.loads(body)
-    assert status == 200 and ready["ready"] and ready["degraded"] == []
+    assert status == 200 and ready["ready"] and ready["degraded"] == [], ready
     assert ready["io"]["driver"] == servers.driver() and ready["io"]["reason"]
     assert ready["origins"][0]["state"] == "ok"
     metrics = ours.metrics()
