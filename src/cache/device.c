@@ -43,6 +43,7 @@ struct device *device_create(struct disk *disk, unsigned number, const struct di
 void device_reset(struct device *device)
 {
     CHECK(list_empty(&device->tickets) && list_empty(&device->waiting) && device->open == NULL);
+    pthread_mutex_lock(&device->lock); /* statistics may be read meanwhile */
     index_destroy(device->index);
     free(device->segments);
     free(device->live);
@@ -60,6 +61,7 @@ void device_reset(struct device *device)
     memset(device->recent, 0, sizeof device->recent);
     atomic_store(&device->first_generation, 0);
     atomic_store(&device->read_errors, 0);
+    pthread_mutex_unlock(&device->lock);
 }
 
 void device_destroy(struct device *device)

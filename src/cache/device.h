@@ -25,14 +25,18 @@
  * Faults: a failed write seals its segment, and its items are written once more, to the next one; if that
  * fails too, or after DEVICE_WRITE_ERRORS_MAX failed writes in a row, or DEVICE_READ_ERRORS_MAX failed reads
  * in a row, take the device out: gets miss, puts are dropped. Every DEVICE_RETRY_NS it is tried by writing
- * its superblock; when that works it is back, empty if a remove was missed meanwhile. While nothing has
- * completed for DEVICE_STALL_NS with reads in flight, gets miss at once.
+ * its superblock; when that works it is back, empty if a record or a replacement was missed meanwhile. While
+ * nothing has completed for DEVICE_STALL_NS with reads in flight, gets miss at once.
  *
- * struct device  | born by         | owned by    | dies by        | threads
- * struct device  | device_create   | struct disk | device_destroy | `lock` guards what is marked so;
- * sequences on the home loop struct filling | append.c        | its device  | table written  | under lock
- * struct write   | append.c        | filling, then the loop that submits it | its completion | copies: any,
- * op: one loop struct writing | device_put      | its device  | its write's completion | under lock
+ * struct         | born by       | owned by                       | dies by
+ * device         | device_create | struct disk                    | device_destroy
+ * filling        | append.c      | its device                     | its table is written
+ * write          | append.c      | filling, then its loop         | its completion
+ * writing        | disk_put      | its device                     | its write's completion
+ * disk_worker    | disk_join     | its loop                       | disk_leave, once its ops have ended
+ * disk_get       | disk_get      | its loop's pool                | worker_destroy
+ * Threads: `lock` guards what is marked so and is never held over I/O; sequences run on the home loop, which
+ * is the one that attached the tier; an op and its buffers belong to the loop that submits it.
  */
 #pragma once
 
@@ -312,7 +316,8 @@ struct rows {
     struct segment_row *rows;
     uint32_t count, capacity, data_end;
     bool scanned;
-    int result; /* below 0: could not be read */
+    bool damaged; /* the scan ended before what the footer promises */
+    int result;   /* below 0: could not be read */
     void (*done)(struct rows *rows);
     void *context;
     struct { /* rows.c's */

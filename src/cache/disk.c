@@ -17,6 +17,16 @@ static_assert(DISK_DEVICES_MAX == SUPERBLOCK_PEERS_MAX, "every device can be a p
 
 /* ---- create, destroy ---- */
 
+/* Items in writing live in the memory tier: half of it must be left to the others. */
+static uint64_t write_buffer(const struct disk_config *config)
+{
+    struct memory_stats memory;
+    memory_stats(config->memory, &memory);
+    uint64_t bytes =
+        config->write_buffer_bytes != 0 ? config->write_buffer_bytes : DEFAULT_WRITE_BUFFER_BYTES;
+    return bytes < memory.budget_bytes / 2 ? bytes : memory.budget_bytes / 2;
+}
+
 int disk_create(struct disk **disk_out, struct io *io, const struct disk_config *config)
 {
     CHECK(config->memory != NULL && config->device_count <= DISK_DEVICES_MAX);
@@ -27,8 +37,7 @@ int disk_create(struct disk **disk_out, struct io *io, const struct disk_config 
     disk->memory = config->memory;
     disk->expected_item_bytes =
         config->expected_item_bytes != 0 ? config->expected_item_bytes : DEFAULT_ITEM_BYTES;
-    disk->waiting_limit_bytes =
-        config->write_buffer_bytes != 0 ? config->write_buffer_bytes : DEFAULT_WRITE_BUFFER_BYTES;
+    disk->waiting_limit_bytes = write_buffer(config);
     disk->event = config->event;
     disk->event_context = config->event_context;
     pthread_mutex_init(&disk->workers_lock, NULL);
@@ -396,7 +405,25 @@ void disk_get_abandon(struct disk_get *get)
 
 /* ---- stats ---- */
 
-static void device_add(const struct device *device, struct disk_stats *stats)
+static void device_add_sizes(struct device *device, struct disk_stats *stats)
+{
+    pthread_mutex_lock(&device->lock); /* it may be closing */
+    if (device->index != NULL) {
+        stats->capacity_bytes += (uint64_t)device->segment_count * device->segment_bytes;
+        stats->segments += device->segment_count;
+        stats->segment_bytes = device->segment_bytes;
+        stats->items += index_count(device->index);
+        stats->index_bytes += index_bytes(device->index);
+        stats->memory_bytes += index_bytes(device->index) + sizeof *device +
+                               device->segment_count * (sizeof *device->segments + 2 * sizeof(uint32_t));
+        stats->reads_in_flight += atomic_load(&device->reads_in_flight);
+        stats->recovering += atomic_load(&device->first_generation) != 0;
+        stats->direct = device->info.direct;
+    }
+    pthread_mutex_unlock(&device->lock);
+}
+
+static void device_add(struct device *device, struct disk_stats *stats)
 {
     enum device_state state = atomic_load(&device->state);
     stats->devices++;
@@ -417,18 +444,8 @@ static void device_add(const struct device *device, struct disk_stats *stats)
     stats->io_errors += counter_get(&own->io_errors);
     stats->recovered_items += counter_get(&own->recovered);
     stats->misses += counter_get(&own->misses);
-    if (state != DEVICE_IN_SERVICE && state != DEVICE_OUT)
-        return;
-    stats->capacity_bytes += (uint64_t)device->segment_count * device->segment_bytes;
-    stats->segments += device->segment_count;
-    stats->segment_bytes = device->segment_bytes;
-    stats->items += index_count(device->index);
-    stats->index_bytes += index_bytes(device->index);
-    stats->memory_bytes += index_bytes(device->index) + sizeof *device +
-                           device->segment_count * (sizeof *device->segments + 2 * sizeof(uint32_t));
-    stats->reads_in_flight += atomic_load(&device->reads_in_flight);
-    stats->recovering += atomic_load(&device->first_generation) != 0;
-    stats->direct = device->info.direct;
+    if (state == DEVICE_IN_SERVICE || state == DEVICE_OUT)
+        device_add_sizes(device, stats);
 }
 
 void disk_stats(const struct disk *disk, struct disk_stats *stats)

@@ -46,7 +46,8 @@ struct disk_config {
     uint64_t expected_item_bytes; /* sizes the index; 0: 64 KiB */
     enum disk_admission admission;
     uint64_t write_budget_bytes_s; /* 0: none */
-    uint64_t write_buffer_bytes;   /* bound on bytes waiting to be written; 0: 256 MiB */
+    uint64_t write_buffer_bytes;   /* bound on bytes waiting to be written; 0: 256 MiB; at most half of the
+                                      memory tier */
     struct memory *memory;         /* where reads land; tells what is in memory when segments are reclaimed */
     void (*event)(void *context, const struct disk_event *event); /* may be NULL; any thread */
     void *event_context;
@@ -83,10 +84,11 @@ int disk_put(struct disk *disk, struct io_loop *loop, struct item *item);
 /* From the index alone: false is sure, true is likely. */
 bool disk_may_have(struct disk *disk, struct item_key key);
 
-/* Reads the value bytes [from, from + len) of an item (len UINT32_MAX: the whole value, whatever its length).
- * done on this loop, never inside the call: result 0 and *item (a reference for the callee: a whole item when
- * the whole value was read, not inserted in memory; else a part), or E_MISSING, E_CORRUPT, E_EXHAUSTED, -EIO.
- */
+/* Reads the value bytes [from, from + len) of an item (len UINT32_MAX: to its end, whatever its length). done
+ * on this loop, never inside the call: result 0 and *item, a reference for the callee, not inserted in
+ * memory; or E_MISSING, E_CORRUPT, E_EXHAUSTED, -EIO. The item is whole when the whole value was asked for,
+ * when it is smaller than 64 KiB, or still in writing; else a part that covers what was asked for, in blocks
+ * of 16 KiB. The key's bytes are copied. */
 struct disk_get;
 struct disk_get *disk_get(struct disk *disk, struct io_loop *loop, struct item_key key, uint32_t from,
     uint32_t len, void (*done)(void *context, int result, struct item *item), void *context);

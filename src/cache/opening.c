@@ -494,6 +494,7 @@ static void both_written(struct device_super_write *write, int result)
 
 static bool allocate(struct device *device)
 {
+    pthread_mutex_lock(&device->lock);
     device->segment_count = (uint32_t)device->super.segment_count;
     device->segment_bytes = (uint32_t)device->super.segment_bytes;
     device->seed = device->super.hash_seed;
@@ -501,7 +502,10 @@ static bool allocate(struct device *device)
     device->segments = calloc(device->segment_count, sizeof *device->segments);
     device->live = calloc(device->segment_count, sizeof *device->live);
     device->free = calloc(device->segment_count, sizeof *device->free);
-    return device->index != NULL && device->segments != NULL && device->live != NULL && device->free != NULL;
+    bool all =
+        device->index != NULL && device->segments != NULL && device->live != NULL && device->free != NULL;
+    pthread_mutex_unlock(&device->lock);
+    return all;
 }
 
 void device_start(struct device *device, void (*done)(struct device *device, int result))

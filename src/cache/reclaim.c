@@ -102,7 +102,9 @@ static void declare_dead(struct reclaim *reclaim)
     struct device *device = reclaim->device;
     uint32_t segment = reclaim->rows.segment;
     uint64_t evicted = 0;
-    if (reclaim->rows.result < 0 || reclaim->rows.scanned) {
+    /* A scan may have missed what was put in this life, behind a write that failed. */
+    bool partial = reclaim->rows.scanned && reclaim->rows.generation >= device->first_own_generation;
+    if (reclaim->rows.result < 0 || partial) {
         uint64_t from = device_segment_place(device, segment);
         evicted = index_sweep(device->index, from, from + device->segment_bytes);
     } else {

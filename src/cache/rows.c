@@ -124,6 +124,8 @@ static void window_done(struct io_op *op)
     bool more = result == E_TRUNCATED &&
                 rows->load.offset / SEGMENT_BLOCK * SEGMENT_BLOCK > rows->load.window &&
                 rows->load.offset < device->segment_bytes;
+    rows->damaged = !more && rows->load.footer.generation == rows->generation &&
+                    segment_blocks_up(rows->data_end) < rows->load.footer.data_end;
     if (more)
         window_read(rows);
     else
@@ -223,7 +225,7 @@ void rows_load(struct rows *rows)
 {
     rows->rows = NULL;
     rows->count = rows->capacity = rows->data_end = 0;
-    rows->scanned = false;
+    rows->scanned = rows->damaged = false;
     memset(&rows->load, 0, sizeof rows->load);
     worker_op_begin(rows->device->home);
     rows->load.buffer = aligned_alloc(SEGMENT_BLOCK, TAIL_BYTES);

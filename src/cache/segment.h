@@ -2,29 +2,35 @@
  * The format of segments: pure codec of item headers, table rows and footers, and of the scan. Little-endian.
  *
  * A segment is filled from its start with items and padding, and, when it is full, its last bytes become a
- * table of them. Each use of a segment has a *generation*, one more than that of the segment opened before it
+ * table of them. Each use of a segment has a *generation*, higher than that of all segments opened before it
  * on this device; the order of (generation, offset) is the order of the log.
  *
  * An item is header, key, checksums of its blocks, payload:
- *    0 checksum u64 of everything from 8 to the end of the block checksums, seeded with the hash seed and the
- * place 8 magic u32      12 version u8    13 kind u8      14 key length u16    16 generation u64   24
- * sequence u64 32 stored at, wall ns u64          40 value length u32                  44 header length u32
- * (to the payload) 48 zero u64       56 key           then one u64 checksum per 16 KiB block of the payload,
- * seeded with the hash seed Under 64 KiB of value: the item starts at a multiple of 16, the payload follows
- * at once. From 64 KiB on: it starts at a 4 KiB boundary, the header is padded with zeroes to whole 4 KiB
- * blocks, and so is the payload. A remove record has no payload; its key is the kind of what it hides (one
- * byte) and that one's key.
+ *    0 checksum u64 of all from 8 to the end of the block checksums, seeded with hash seed and place
+ *    8 magic u32        12 version u8     13 kind u8      14 key length u16
+ *   16 generation u64   24 sequence u64   32 stored at, wall ns u64
+ *   40 value length u32                   44 header length u32, from the item's start to the payload
+ *   48 zero u64
+ *   56 key, then a u64 checksum per 16 KiB block of the payload, seeded with the hash seed
+ *
+ * Under 64 KiB of value, the item starts at a multiple of 16 and the payload follows at once. From 64 KiB on,
+ * it starts at a 4 KiB boundary, the header is padded with zeroes to whole 4 KiB blocks, and so is the
+ * payload. A remove record has no payload; its key is the kind of what it hides (one byte) and that one's
+ * key.
  *
  * Padding is zeroes up to the next 4 KiB boundary. A scan goes from header to header and over padding; it
  * ends at the first thing that is neither. It never looks into payloads, so nothing in them can be taken for
  * an item.
  *
- * The table lies at the segment's end: rows, in order of offset, then the footer in the last 64 bytes.
- * A row:     0 hash u64   8 sequence u64   16 offset u32   20 value length u32   24 key length u16   26 kind
- * u8   27 zero, 5 The hash of a remove record's row is that of what it hides. A footer:  0 magic u64  8
- * version u32   12 rows u32     16 generation u64     24 end of items u32   28 zero u32 32 highest sequence
- * u64      40 checksum of the rows u64           48 zero u64           56 checksum u64 Both checksums are
- * seeded with the hash seed and the segment's place.
+ * The table lies at the segment's end: rows in order of offset, then the footer in the last 64 bytes.
+ * A row (the hash of a remove record's is that of what it hides):
+ *    0 hash u64         8 sequence u64         16 offset u32      20 value length u32
+ *   24 key length u16  26 kind u8              27 zero, 5 bytes
+ * A footer:
+ *    0 magic u64        8 version u32          12 rows u32        16 generation u64
+ *   24 end of items u32                        28 zero u32        32 highest sequence u64
+ *   40 checksum of the rows u64                48 zero u64        56 checksum u64
+ * Both checksums are seeded with the hash seed and the segment's place.
  *
  * Rejected: a header block per segment (the first item's header already tells the generation), a table at the
  * start (it would have to be written twice), one checksum per item (a part of a chunk could not be verified).
