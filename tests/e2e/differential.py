@@ -252,6 +252,9 @@ class Run:
             stop = [kind, time.monotonic(), None]
             self.stops.append(stop)
             await self.restart(kind)
+            if kind == "kill":
+                for target in self.targets:
+                    target.shown.clear()
             stop[2] = time.monotonic()
             self.counts[f"restart {kind}"] += 1
 
@@ -283,6 +286,7 @@ class Run:
         close = rng.random() < 0.05
         self.last[client] = [str(r) for r in requests]
         for request in requests:
+            request.sent = time.monotonic()
             request.since = request.target.asked(request)
         try:
             for i, request in enumerate(requests):
@@ -361,6 +365,8 @@ class Run:
             if reason is None:
                 self.counts["right"] += 1
                 self.counts["bytes"] += len(answer.body)
+                if answer.status in (200, 206, 304):
+                    self.judge_order(request, answer, version, headed)
                 return
             reasons.append(f"    {version}: {reason}")
         listing = "\n".join(reasons)
@@ -369,6 +375,17 @@ class Run:
         raise Wrong(f"seed {self.seed}: {request}\n  began {request.since:.3f} head {headed:.3f} now {now:.3f} ttl {ttl}\n"
                     f"  answer {answer.status} {answer.fields} {len(answer.body)} bytes, cut: {answer.cut}\n"
                     f"  explained by no version that was the origin's:\n{listing}\n  others:\n{older}\n  restarts:\n{stops}")
+
+    def judge_order(self, request, answer, version, headed):
+        """Who was shown a version is never shown an older one, unless a kill lost the newer."""
+        target = request.target
+        if any(kind == "kill" and (to is None or request.sent < to) for kind, _, to in self.stops):
+            return
+        back = target.went_back(version, request.sent)
+        if back:
+            raise Wrong(f"seed {self.seed}: {request} sent {request.sent:.3f} head {headed:.3f} went back to {version}, though {back} had "
+                        f"been answered: {target.shown}\n  {answer.fields}\n  restarts: {self.stops}")
+        target.shown.setdefault(version.number, headed)
 
     def judge_cut(self, request, answer):
         """A cut is right only if the object changed, or the process was killed."""

@@ -1,5 +1,6 @@
 """Random requests at Yatagarasu while objects are replaced and the process is restarted: every answer must be what some version
-that the origin had says. Memory and disk are small, so that eviction runs all the time.
+that the origin had says. Memory and disk are small, so that eviction runs all the time; the seed also chooses threads, chunk sizes
+(another after a restart) and admission.
 
 YATA_DIFFERENTIAL_SECONDS (60), YATA_DIFFERENTIAL_SEED and YATA_DIFFERENTIAL_RESTARTS ("term kill") set a run. Origins: a directory, with objects that stay, objects
 replaced by rename (ttl 0 and 1 s) and deleted ones; versitygw with objects that stay; moto with replaced ones, their ttl from
@@ -123,6 +124,18 @@ def replaced_s3(volatile, s3):
         volatile.add(target, make)
 
 
+def seldom_asked(volatile, directory):
+    """Objects that are replaced though their time to live is long: the new version is seen only by who forces us to ask for it."""
+    for i, size in enumerate([1000, 300 * KIB, 900 * KIB]):
+        key = f"lazy-{i}"
+        target = truth.Object(f"/lazy/{key}", ttl=3600)
+
+        def make(rng, target=target, key=key, size=size):
+            directory.replace(target, key, size)
+
+        volatile.add(target, make)
+
+
 def constant_s3(s3):
     targets = []
     for i, size in enumerate([0, 1, 16 * KIB + 1, 256 * KIB + 1, 5 * MIB]):
@@ -149,23 +162,28 @@ def test_differential(tmp_path, yatagarasu, moto, gateway):
     seconds = float(os.environ.get("YATA_DIFFERENTIAL_SECONDS", "60"))
     seed = os.environ.get("YATA_DIFFERENTIAL_SEED") or secrets.token_hex(4)
     print(f"YATA_DIFFERENTIAL_SEED={seed}")
-    still, live, brief = (Directory(tmp_path / name) for name in ("still", "live", "brief"))
+    still, live, brief, lazy = (Directory(tmp_path / name) for name in ("still", "live", "brief", "lazy"))
     volatiles = [Volatile(), Volatile(), Volatile()]
     targets = still_objects(still)
     replaced_files(volatiles[0], live, "live", 0)
     replaced_files(volatiles[1], brief, "brief", 1)
     replaced_s3(volatiles[2], S3(moto, "moto"))
-    buckets = [bucket("still", still, 3600), bucket("live", live, 0), bucket("brief", brief, 1), bucket("moto", moto, 3600)]
+    seldom_asked(volatiles[1], lazy)
+    buckets = [bucket("still", still, 3600), bucket("lazy", lazy, 3600), bucket("live", live, 0), bucket("brief", brief, 1), bucket("moto", moto, 3600)]
     if gateway:
         targets += constant_s3(S3(gateway, "gateway"))
         buckets.append(bucket("gateway", gateway, 3600))
-    ours = yatagarasu(buckets, cache={
-        "memory": {"max_cache_size_mb": 16}, "disk": {"max_disk_cache_size_mb": 64, "write_buffer_mb": 8}})
+    choose = random.Random(seed)
+    ours = yatagarasu(buckets, server={"threads": choose.choice([1, 2, 2, 3])}, cache={
+        "chunk_size_kb": choose.choice([64, 256, 256, 1024]), "memory": {"max_cache_size_mb": choose.choice([16, 16, 40])},
+        "disk": {"max_disk_cache_size_mb": 64, "write_buffer_mb": 8, "admission": choose.choice(["always", "always", "second_request"])}})
+    print({"threads": ours.config["server"]["threads"], **ours.config["cache"]})
     targets += [target for volatile in volatiles for target, _ in volatile.entries]
     random.Random(seed).shuffle(targets)
 
     async def restart(kind):
         await asyncio.to_thread(ours.kill if kind == "kill" else ours.terminate)
+        ours.config["cache"]["chunk_size_kb"] = choose.choice([64, 256, 256, 1024])
         await asyncio.to_thread(ours.start)
 
     run = differential.Run(ours.port, targets, seed, replacers=[v.replace for v in volatiles],

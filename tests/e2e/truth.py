@@ -44,6 +44,7 @@ class Object:
         self.versions = []
         self.coming = None
         self.pending = {}  # request: when it began; without their heads yet
+        self.shown = {}  # number of a version: when it was first seen in an answer
 
     def begin(self, size, seed):
         """The origin is about to get a new version; it may be seen from now on."""
@@ -76,6 +77,10 @@ class Object:
         """Versions that an answer may be of."""
         known = self.versions + ([self.coming] if self.coming else [])
         return [v for v in known if v.began <= until and (v.gone is None or v.gone >= since - ttl)]
+
+    def went_back(self, version, sent):
+        """A newer version had been answered before this request was sent."""
+        return [number for number, first in self.shown.items() if number > version.number and first < sent]
 
     def changed(self, since):
         return any(v.gone is not None and v.gone >= since for v in self.versions)
