@@ -45,6 +45,12 @@ static void *wait_for_second(void *argument)
     int number = SIGHUP;
     while (sigwait(&set, &number) != 0 || number == SIGHUP)
         continue;
+    /* Its default: whoever waits for the process sees which signal it was. */
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     _exit(1);
 }
 

@@ -11,5 +11,5 @@
 void signals_block(void);
 /* Returns at SIGTERM or SIGINT, which it logs. */
 void signals_wait(struct log *log);
-/* From now on the next SIGTERM or SIGINT ends the process at once, with status 1. */
+/* From now on the next SIGTERM or SIGINT ends the process at once, by that signal. */
 void signals_arm(void);
