@@ -344,12 +344,12 @@ static enum boundary judge_boundary(struct flight *flight)
     return BOUNDARY_GO;
 }
 
-/* At a boundary, where all pieces are whole: makes room in the ring; under pressure also lets go of what the
- * fastest waiter has passed. Lock held. */
+/* At a boundary, where all pieces are whole: makes room in the ring; also lets go of what the only waiter has
+ * passed, and under pressure of what the fastest has. Lock held. */
 static void trim_pieces(struct flight *flight)
 {
     uint64_t fastest;
-    bool tight = is_replaceable(flight) && under_pressure(flight);
+    bool tight = flight->solo || (is_replaceable(flight) && under_pressure(flight));
     if (!flight_fastest(flight, &fastest))
         fastest = flight->at;
     while (flight->piece_count == FLIGHT_PIECES ||

@@ -157,9 +157,15 @@ bool flight_fastest(const struct flight *flight, uint64_t *position)
 
 /* ---- claims ---- */
 
+/* What is still to come begins here: pieces that were held may all have been let go of. */
+static uint64_t coming_from(const struct flight *flight)
+{
+    return flight->at > flight->claim_first ? flight->at : flight->claim_first;
+}
+
 static uint64_t held_from(const struct flight *flight)
 {
-    return flight->piece_count ? flight->pieces[flight->piece_first].from : flight->claim_first;
+    return flight->piece_count ? flight->pieces[flight->piece_first].from : coming_from(flight);
 }
 
 static const uint8_t *body_id_of(const struct flight *flight)
@@ -403,7 +409,7 @@ static enum flight_sight see_in_pieces(struct flight *flight, uint64_t position,
     }
     bool to_come =
         flight->phase == FLIGHT_ASKING ||
-        (flight->phase == FLIGHT_FILLING && position >= flight->at && position < flight->claim_end);
+        (flight->phase == FLIGHT_FILLING && position >= coming_from(flight) && position < flight->claim_end);
     return to_come && !flight->stopped ? FLIGHT_WAIT : FLIGHT_ELSEWHERE;
 }
 
