@@ -21,10 +21,12 @@ void health_write(struct writer *w, const struct metrics_source *source)
 
 static const char *disk_word(const struct disk_watch_state *watch, const struct disk_stats *stats)
 {
-    if (watch->failed || (stats && stats->devices > 0 && stats->devices_out == stats->devices))
+    if (watch->failed)
         return "out";
     if (!watch->attached)
-        return "opening";
+        return "opening"; /* and its devices do not count as in use yet */
+    if (stats && stats->devices > 0 && stats->devices_out == stats->devices)
+        return "out";
     if (watch->degraded || (stats && stats->devices_out > 0))
         return "degraded";
     return stats && stats->recovering ? "recovering" : "ok";
