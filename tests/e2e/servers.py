@@ -191,6 +191,16 @@ class Yatagarasu(Server):
             wait_for_port(self.admin_port, self.process)
         return self
 
+    def wait_for_disk(self):
+        """Until the disk tier has read what it holds."""
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            metrics = self.metrics()
+            if metrics["yatagarasu_disk_attached"] == 1 and metrics["yatagarasu_disk_recovering"] == 0:
+                return
+            time.sleep(0.05)
+        raise AssertionError(self.admin("/ready")[2])
+
     def kill(self):
         """SIGKILL; returns once the kernel has closed the listener, which a ring keeps open for a moment."""
         self.process.send_signal(signal.SIGKILL)

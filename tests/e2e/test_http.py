@@ -179,6 +179,7 @@ def test_too_many_connections(tmp_path, yatagarasu):
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "k").write_text("x")
     started = yatagarasu([servers.file_bucket("f", tmp_path / "o")], server={"max_connections": 4, "threads": 1})
+    assert wait_until(lambda: started.metrics()["active_connections"] == 0)
     open_ones = [Wire(started.port) for _ in range(4)]
     for wire in open_ones:
         assert wire.request("/f/k").response().status == 200
@@ -417,10 +418,12 @@ def test_hits_by_tier(origin, yatagarasu):
     origin.put("k", body)
     origin.put("small", b"small")
     started = yatagarasu([servers.s3_bucket("s", origin)])
+    started.wait_for_disk()
     for _ in range(2):
         assert ask(started.port, "/s/k").body == body
         assert ask(started.port, "/s/small").body == b"small"
     started.restart()
+    started.wait_for_disk()
     disk = ask(started.port, "/s/k")
     assert disk.body == body and disk.cache == "HIT" and "detail=disk" in disk.get("Cache-Status")
     small = ask(started.port, "/s/small")

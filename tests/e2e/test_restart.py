@@ -44,18 +44,10 @@ def on_disk(ours):
     time.sleep(1.5)
 
 
-def recovered(ours):
-    def done():
-        metrics = ours.metrics()
-        return metrics["yatagarasu_disk_attached"] == 1 and metrics["yatagarasu_disk_recovering"] == 0
-
-    assert wait_until(done), ours.admin("/ready")
-
-
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
 def test_restart_keeps_the_cache(origin, yatagarasu, how):
     ours = yatagarasu([servers.s3_bucket("s", origin)])
-    recovered(ours)
+    ours.wait_for_disk()
     read_all(ours, origin)
     for turn in range(2):
         if how == "SIGTERM":
@@ -65,7 +57,7 @@ def test_restart_keeps_the_cache(origin, yatagarasu, how):
             ours.kill()
         origin.seen.clear()
         ours.start()
-        recovered(ours)
+        ours.wait_for_disk()
         said = read_all(ours, origin)
         assert {cache for cache, _ in said.values()} == {"HIT"} and {tier for _, tier in said.values()} == {"disk"}, said
         assert origin.seen == [], "nothing was fetched again"
@@ -73,13 +65,13 @@ def test_restart_keeps_the_cache(origin, yatagarasu, how):
 
 def test_the_other_driver_reads_the_same_disk(origin, yatagarasu):
     ours = yatagarasu([servers.s3_bucket("s", origin)])
-    recovered(ours)
+    ours.wait_for_disk()
     read_all(ours, origin)
     for io in (OTHER[servers.driver()], servers.driver()):
         assert ours.terminate() == 0
         ours.io = io
         ours.start()
-        recovered(ours)
+        ours.wait_for_disk()
         origin.seen.clear()
         said = read_all(ours, origin)
         assert {cache for cache, _ in said.values()} == {"HIT"} and origin.seen == [], (io, said)
@@ -90,7 +82,7 @@ def test_the_other_driver_reads_the_same_disk(origin, yatagarasu):
 def test_a_replaced_version_does_not_come_back(origin, yatagarasu, size):
     origin.put("k", b"1" * size, ETag='"1"', Cache_Control="max-age=1")
     ours = yatagarasu([servers.s3_bucket("s", origin)])
-    recovered(ours)
+    ours.wait_for_disk()
     assert ask(ours.port, "/s/k").body == b"1" * size
     time.sleep(2.1)
     origin.put("k", b"2" * size, ETag='"2"', Cache_Control="max-age=3600")
@@ -99,7 +91,7 @@ def test_a_replaced_version_does_not_come_back(origin, yatagarasu, size):
     ours.kill()
     origin.put("k", b"3" * size, ETag='"3"')
     ours.start()
-    recovered(ours)
+    ours.wait_for_disk()
     answer = ask(ours.port, "/s/k")
     assert answer.body == b"2" * size and answer.cache == "HIT", "what was stored last is what is found"
 
@@ -107,7 +99,7 @@ def test_a_replaced_version_does_not_come_back(origin, yatagarasu, size):
 def test_started_at_once_after_kill(origin, yatagarasu):
     """The kernel may still be closing the killed one's ring: the successor waits a moment for address and lock."""
     ours = yatagarasu([servers.s3_bucket("s", origin)])
-    recovered(ours)
+    ours.wait_for_disk()
     for _ in range(3):
         read_all(ours, origin)
         ours.process.send_signal(signal.SIGKILL)
@@ -116,13 +108,13 @@ def test_started_at_once_after_kill(origin, yatagarasu):
         assert wait_until(lambda: ours.process.poll() is not None or "serving" in ours.error_log().rsplit("io driver", 1)[-1], 30)
         assert ours.process.poll() is None, (ours.folder / "stdio.log").read_text()
         servers.wait_for_port(ours.admin_port, ours.process)
-        recovered(ours)
+        ours.wait_for_disk()
 
 
 def test_a_damaged_file_is_never_believed(origin, yatagarasu):
     """Every 64 KiB some bytes are flipped while nobody looks: all answers are still right."""
     ours = yatagarasu([servers.s3_bucket("s", origin)], cache={"disk": {"max_disk_cache_size_mb": 64}})
-    recovered(ours)
+    ours.wait_for_disk()
     read_all(ours, origin)
     assert ours.terminate() == 0
     path = ours.folder / "cache" / "yatagarasu.cache"
@@ -133,14 +125,14 @@ def test_a_damaged_file_is_never_believed(origin, yatagarasu):
             file.seek(at + rng.randrange(1 << 16) - 8)
             file.write(rng.randbytes(8))
     ours.start()
-    recovered(ours)
+    ours.wait_for_disk()
     for _ in range(3):
         read_all(ours, origin)
 
 
 def test_a_file_of_nonsense_starts_empty(origin, yatagarasu):
     ours = yatagarasu([servers.s3_bucket("s", origin)], cache={"disk": {"max_disk_cache_size_mb": 64}})
-    recovered(ours)
+    ours.wait_for_disk()
     read_all(ours, origin)
     assert ours.terminate() == 0
     path = ours.folder / "cache" / "yatagarasu.cache"
@@ -152,7 +144,7 @@ def test_a_file_of_nonsense_starts_empty(origin, yatagarasu):
 
 def test_a_second_process_leaves_the_disk_alone(origin, yatagarasu):
     first = yatagarasu([servers.s3_bucket("s", origin)])
-    recovered(first)
+    first.wait_for_disk()
     read_all(first, origin)
     second = yatagarasu([servers.s3_bucket("s", origin)], cache={"disk": {"cache_dir": str(first.folder / "cache")}})
     read_all(second, origin)
@@ -164,7 +156,7 @@ def test_an_object_larger_than_memory_and_disk(origin, yatagarasu):
     body = random.Random(7).randbytes(100 * MIB)
     origin.put("huge", body)
     ours = yatagarasu([servers.s3_bucket("s", origin)], cache={"memory": {"max_cache_size_mb": 16}, "disk": {"max_disk_cache_size_mb": 64, "write_buffer_mb": 16}})
-    recovered(ours)
+    ours.wait_for_disk()
     for _ in range(2):
         assert ask(ours.port, "/s/huge").body == body
     answer = ask(ours.port, "/s/huge", {"Range": "bytes=50000000-50999999"})
@@ -214,7 +206,7 @@ def test_without_io_uring(origin, tmp_path, io, action):
     ours = servers.Yatagarasu(tmp_path, [servers.s3_bucket("s", origin)])
     start_filtered(ours, io, action)
     try:
-        recovered(ours)
+        ours.wait_for_disk()
         read_all(ours, origin)
         assert {cache for cache, _ in read_all(ours, origin).values()} == {"HIT"}
         ready = json.loads(ours.admin("/ready")[2])
