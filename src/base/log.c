@@ -248,14 +248,29 @@ static void log_date(uint64_t days, unsigned *year, unsigned *month, unsigned *d
     *year = (unsigned)(y + era * 400 + (*month <= 2));
 }
 
+/* A field of fixed width: once for each access-log line, where snprintf would be 2 % of a small hit. */
+static char *log_digits(char *at, unsigned value, unsigned width, char after)
+{
+    for (unsigned i = width; i-- > 0; value /= 10)
+        at[i] = (char)('0' + value % 10);
+    at[width] = after;
+    return at + width + 1;
+}
+
 size_t log_time(char *text, uint64_t wall_ns)
 {
     unsigned year, month, day, second = (unsigned)(wall_ns / NS_PER_S % 86400);
     log_date(wall_ns / NS_PER_S / 86400, &year, &month, &day);
-    int len = snprintf(text, LOG_TIME_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year % 10000, month % 100,
-        day % 100, second / 3600 % 24, second / 60 % 60, second % 60, (unsigned)(wall_ns / NS_PER_MS % 1000));
-    CHECK(len == LOG_TIME_TEXT - 1);
-    return (size_t)len;
+    char *at = log_digits(text, year, 4, '-');
+    at = log_digits(at, month, 2, '-');
+    at = log_digits(at, day, 2, 'T');
+    at = log_digits(at, second / 3600, 2, ':');
+    at = log_digits(at, second / 60 % 60, 2, ':');
+    at = log_digits(at, second % 60, 2, '.');
+    at = log_digits(at, (unsigned)(wall_ns / NS_PER_MS % 1000), 3, 'Z');
+    CHECK(at - text == LOG_TIME_TEXT - 1);
+    *at = 0;
+    return LOG_TIME_TEXT - 1;
 }
 
 void log_text(struct log *log, enum log_level level, const char *component, const char *format, ...)

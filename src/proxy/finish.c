@@ -1,6 +1,5 @@
 /* Step 7: release, count, one log line. */
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -91,15 +90,9 @@ static void write_client(struct json *json, const struct request *request)
 
 static void write_time(struct json *json, const struct proxy_worker *worker)
 {
-    uint64_t wall_ns = io_wall_ns(worker->loop);
-    time_t seconds = (time_t)(wall_ns / NS_PER_S);
-    struct tm utc;
-    char text[32];
-    gmtime_r(&seconds, &utc);
-    size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-    struct writer w = writer_of(text + len, sizeof text - len);
-    write_format(&w, ".%03uZ", (unsigned)(wall_ns / NS_PER_MS % 1000));
-    json_put_string(json, "time", bytes_of(text, len + writer_bytes(&w).len));
+    char text[LOG_TIME_TEXT];
+    size_t len = log_time(text, io_wall_ns(worker->loop));
+    json_put_string(json, "time", bytes_of(text, len));
 }
 
 static void log_line(struct request *request, enum cache_result result, uint64_t duration_ns)
