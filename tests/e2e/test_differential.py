@@ -4,7 +4,7 @@ that the origin had says. Memory and disk are small, so that eviction runs all t
 
 YATA_DIFFERENTIAL_SECONDS (60), YATA_DIFFERENTIAL_SEED and YATA_DIFFERENTIAL_RESTARTS ("term kill") set a run. Origins: a directory, with objects that stay, objects
 replaced by rename (ttl 0 and 1 s) and deleted ones; versitygw with objects that stay; moto with replaced ones, their ttl from
-Cache-Control.
+Cache-Control; the faulty origin.
 """
 import asyncio
 import hashlib
@@ -18,6 +18,7 @@ import pytest
 import differential
 import servers
 import truth
+from faulty_origin import pattern
 
 KIB, MIB = 1024, 1024 * 1024
 SMALL = [0, 1, 100, 10 * KIB, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1, 512 * KIB - 1,
@@ -68,8 +69,8 @@ class S3:
                                Metadata={"count": str(self.count)}, **more)
         head = self.client.head_object(Bucket=self.bucket, Key=key)
         assert head["ETag"] == version.etag
-        target.replace(version)
         version.last_modified = int(head["LastModified"].timestamp())
+        target.replace(version)
 
 
 def still_objects(directory):
@@ -145,6 +146,20 @@ def constant_s3(s3):
     return targets
 
 
+def rough_objects():
+    """Of the faulty origin, every answer of which breaks, is late, or ignores the range: resumed and sorted out, so never seen."""
+    targets = []
+    for size, fault in [(3_000_000, "reset-body,at=1400000"), (5_000_000, "truncate,at=1500000"), (700_000, "ignore-range"), (300_000, "slow-head,ms=30"),
+                        (600_000, "slow-body,at=100000,ms=50"), (900_000, "early-hints")]:
+        key = f"{fault},size={size},n=0"
+        target = truth.Object("/rough/" + differential.quoted(key), ttl=3600)
+        version = target.begin(size, key)
+        version.data, version.etag, version.last_modified = pattern(0, size, 1), '"v1"', 784111777
+        target.replace(version)
+        targets.append(target)
+    return targets
+
+
 def bucket(name, where, ttl):
     made = servers.file_bucket(name, where.folder) if isinstance(where, Directory) else servers.s3_bucket(name, where)
     return {**made, "cache": {"ttl_seconds": ttl}}
@@ -158,18 +173,18 @@ def gateway(request):
         return None
 
 
-def test_differential(tmp_path, yatagarasu, moto, gateway):
+def test_differential(tmp_path, yatagarasu, moto, gateway, faulty):
     seconds = float(os.environ.get("YATA_DIFFERENTIAL_SECONDS", "60"))
     seed = os.environ.get("YATA_DIFFERENTIAL_SEED") or secrets.token_hex(4)
     print(f"YATA_DIFFERENTIAL_SEED={seed}")
     still, live, brief, lazy = (Directory(tmp_path / name) for name in ("still", "live", "brief", "lazy"))
     volatiles = [Volatile(), Volatile(), Volatile()]
-    targets = still_objects(still)
+    targets = still_objects(still) + rough_objects()
     replaced_files(volatiles[0], live, "live", 0)
     replaced_files(volatiles[1], brief, "brief", 1)
     replaced_s3(volatiles[2], S3(moto, "moto"))
     seldom_asked(volatiles[1], lazy)
-    buckets = [bucket("still", still, 3600), bucket("lazy", lazy, 3600), bucket("live", live, 0), bucket("brief", brief, 1), bucket("moto", moto, 3600)]
+    buckets = [bucket("rough", faulty, 3600), bucket("still", still, 3600), bucket("lazy", lazy, 3600), bucket("live", live, 0), bucket("brief", brief, 1), bucket("moto", moto, 3600)]
     if gateway:
         targets += constant_s3(S3(gateway, "gateway"))
         buckets.append(bucket("gateway", gateway, 3600))
