@@ -27,6 +27,7 @@ GET /_control/version?seed=N makes every later answer (of all keys without a see
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import json
 import socket
@@ -230,7 +231,8 @@ class Connection:
                 await self.writer.drain()
         except Reset:
             raw = self.writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # the peer may have gone first
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.writer.transport.abort()
         except (Close, asyncio.IncompleteReadError, ConnectionError, asyncio.LimitOverrunError):
             pass
