@@ -90,10 +90,13 @@ static void read_freshness(struct head *head, struct bytes fields, int64_t now_s
     while (fields.len) {
         const uint8_t *end = memchr(fields.ptr, '\n', fields.len);
         CHECK(end);
-        struct bytes line = bytes_of(fields.ptr, (size_t)(end - fields.ptr) - 1);
-        fields = bytes_from(fields, line.len + 2);
+        struct bytes line = bytes_of(fields.ptr, (size_t)(end - fields.ptr));
+        fields = bytes_from(fields, line.len + 1);
         const uint8_t *colon = memchr(line.ptr, ':', line.len);
-        CHECK(colon);
+        if (!colon)
+            continue;
+        if (line.ptr[line.len - 1] == '\r')
+            line.len--;
         struct bytes name = bytes_of(line.ptr, (size_t)(colon - line.ptr));
         struct bytes value = bytes_trim(bytes_from(line, name.len + 1));
         if (bytes_equal_nocase(name, BYTES("cache-control")))
@@ -173,8 +176,7 @@ static void write_kept(struct writer *w, struct bytes stored, const struct origi
         CHECK(end);
         struct bytes line = bytes_of(stored.ptr, (size_t)(end - stored.ptr) + 1);
         const uint8_t *colon = memchr(line.ptr, ':', line.len);
-        CHECK(colon);
-        struct bytes name = bytes_of(line.ptr, (size_t)(colon - line.ptr));
+        struct bytes name = bytes_of(line.ptr, colon ? (size_t)(colon - line.ptr) : 0);
         if (field_is_fixed(name) || !find(answer, name).ptr)
             write_bytes(w, line);
         stored = bytes_from(stored, line.len);
@@ -266,9 +268,16 @@ static int decode_fixed(struct head *head, struct reader *r, uint32_t lens[4])
     (void)read_u32(r);
     bool power_of_two = head->chunk_bytes && (head->chunk_bytes & (head->chunk_bytes - 1)) == 0;
     if (r->failed || version != HEAD_VERSION || !power_of_two || head->chunk_bytes > ITEM_VALUE_MAX ||
-        lens[2] > HEAD_FIELDS_MAX || lens[3] > HEAD_FIELDS_MAX)
+        lens[2] > HEAD_FIELDS_MAX || lens[3] > HEAD_FIELDS_MAX ||
+        (head->lifetime_s != DELTA_SECONDS_NONE &&
+            (head->lifetime_s < 0 || head->lifetime_s > DELTA_SECONDS_MAX)))
         return E_CORRUPT;
     return 0;
+}
+
+static bool ends_its_lines(struct bytes fields)
+{
+    return fields.len == 0 || fields.ptr[fields.len - 1] == '\n';
 }
 
 int head_decode(struct head *head, const struct item *item, struct arena *arena)
@@ -298,6 +307,8 @@ int head_decode(struct head *head, const struct item *item, struct arena *arena)
     head->fields = read_bytes(&r, lens[2]);
     head->checksum_fields = read_bytes(&r, lens[3]);
     CHECK(!r.failed);
+    if (!ends_its_lines(head->fields) || !ends_its_lines(head->checksum_fields))
+        return E_CORRUPT;
     head->encoded_bytes = (uint32_t)whole;
     return 0;
 }
