@@ -1,4 +1,5 @@
-/* The decoder of stored heads: arbitrary bytes are a head or E_CORRUPT; what decodes encodes to the same bytes again. */
+/* The decoder of stored heads: arbitrary bytes are a head or E_CORRUPT; what decodes encodes to the same
+ * bytes again. */
 #include "base/error.h"
 #include "cache/memory.h"
 #include "proxy/head.h"
