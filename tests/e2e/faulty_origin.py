@@ -214,7 +214,7 @@ class Connection:
         handler = HANDLERS.get(request.fault)
         if handler is None:
             await self.error(request, 404, "NoSuchKey")
-        elif not wrong:
+        elif not wrong or answer.status == 416:  # there is no body to spoil
             await self.plain(request, answer)
         else:
             await handler(self, request, answer)
