@@ -55,7 +55,7 @@ void device_reset(struct device *device)
     device->forgotten = NULL;
     device->forgotten_count = device->forgotten_capacity = 0;
     device->live_at = device->live_count = device->free_count = 0;
-    device->spoiled = device->missed_remove = false;
+    device->spoiled = device->missed_remove = device->gave_up = false;
     device->write_errors = 0;
     device->dead_segment = UINT32_MAX;
     memset(device->recent, 0, sizeof device->recent);
@@ -112,7 +112,7 @@ bool device_in_service(const struct device *device)
 bool device_takes(const struct device *device)
 {
     enum device_state state = atomic_load(&device->state);
-    return state == DEVICE_IN_SERVICE || state == DEVICE_CLOSING;
+    return state == DEVICE_IN_SERVICE || (state == DEVICE_CLOSING && !device->gave_up);
 }
 
 void device_event(struct device *device, enum disk_event_kind kind, int error, const char *format, ...)
@@ -174,6 +174,7 @@ void device_out(struct device *device, struct list_node *ready, struct list_node
         list_push_back(gone, node);
     }
     flush_waiting_lost(device);
+    device->gave_up = closing;
     if (closing)
         return;
     device_event(device, DISK_EVENT_DEGRADED, 0, "the device is out of use; it is tried again every %d s",

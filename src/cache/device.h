@@ -192,6 +192,7 @@ struct device {
     uint64_t forgotten_count, forgotten_capacity;
     bool spoiled; /* recovery can't be trusted any more */
     bool missed_remove, carrying;
+    bool gave_up;             /* it failed while it was closing */
     bool fresh, starts_empty; /* home loop */
     uint64_t first_own_generation, snapshot_segments;
     unsigned write_errors;
@@ -218,7 +219,7 @@ uint32_t device_segment_of(const struct device *device, uint64_t place);
 uint64_t device_hash(const struct device *device, enum item_kind kind, struct bytes key);
 struct index_age device_age(struct device *device);
 bool device_in_service(const struct device *device);
-/* In service, or closing: what was accepted is still written. */
+/* Under lock: in service, or closing and well: what was accepted is still written. */
 bool device_takes(const struct device *device);
 void device_event(struct device *device, enum disk_event_kind kind, int error, const char *format, ...)
     PRINTF_LIKE(4, 5);

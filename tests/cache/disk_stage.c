@@ -255,18 +255,24 @@ int stage_get(struct stage *stage, uint64_t key, uint64_t version, uint32_t valu
     return stage_get_part(stage, key, version, value_len, 0, UINT32_MAX);
 }
 
+int64_t stage_item_version(const struct item *item, uint64_t key)
+{
+    uint64_t version = 0;
+    assert_true(item_held_len(item) >= 8 && item_value_from(item) == 0);
+    item_copy(item, 0, 8, &version);
+    check_bytes(item, key, version);
+    return (int64_t)version;
+}
+
 int64_t stage_version(struct stage *stage, uint64_t key)
 {
     struct item *item;
     int result = get(stage, key, 0, UINT32_MAX, &item);
     if (result < 0)
         return result;
-    uint64_t version = 0;
-    assert_true(item_held_len(item) >= 8);
-    item_copy(item, 0, 8, &version);
-    check_bytes(item, key, version);
+    int64_t version = stage_item_version(item, key);
     item_unref(&item);
-    return (int64_t)version;
+    return version;
 }
 
 int stage_remove(struct stage *stage, uint64_t key)

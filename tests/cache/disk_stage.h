@@ -51,6 +51,8 @@ int stage_get_part(
     struct stage *stage, uint64_t key, uint64_t version, uint32_t value_len, uint32_t from, uint32_t len);
 /* The version of what is there, or below 0. The value's first 8 bytes tell it; all bytes are checked. */
 int64_t stage_version(struct stage *stage, uint64_t key);
+/* Of a whole item; wrong bytes fail the test. */
+int64_t stage_item_version(const struct item *item, uint64_t key);
 int stage_remove(struct stage *stage, uint64_t key);
 int stage_flush(struct stage *stage);
 struct disk_stats stage_stats(struct stage *stage);
