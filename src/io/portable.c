@@ -74,8 +74,8 @@ static void async_fired(uv_async_t *async)
     (void)async; /* to return from uv_run is its purpose */
 }
 
-/* uv_run looks at timers before it waits: one that is due by then has fired and is gone, and the wait would have no
- * end. After uv_stop it does not wait. */
+/* uv_run looks at timers before it waits: one that is due by then has fired and is gone, and the wait would
+ * have no end. After uv_stop it does not wait. */
 static void timer_fired(uv_timer_t *timer)
 {
     uv_stop(timer->loop);
