@@ -30,6 +30,7 @@
 
 /* How long parts may take to end beyond what the configuration says. */
 #define LISTEN_RETRY_NS (5 * NS_PER_S)
+#define ATTACH_NS (10 * NS_PER_S)
 #define HURRY_NS (10 * NS_PER_S)
 #define DETACH_NS (10 * NS_PER_S)
 #define CONTROL_NS (DETACH_NS + 10 * NS_PER_S)
@@ -260,9 +261,14 @@ static int start_workers(struct boot *boot)
         result = app_worker_start(&boot->workers[i], &parts);
         boot->worker_count += result == 0;
     }
-    if (result < 0)
+    if (result < 0) {
         boot_failed(boot, "worker %u: %s", boot->worker_count, error_text(result));
-    return result;
+        return result;
+    }
+    boot->status.workers = boot->workers;
+    atomic_store(&boot->status.worker_count, boot->worker_count);
+    atomic_store(&boot->status.phase, PHASE_SERVING);
+    return 0;
 }
 
 static void fill_status(struct boot *boot)
@@ -275,10 +281,7 @@ static void fill_status(struct boot *boot)
     status->disk = boot->disk;
     status->watch = &boot->watch;
     status->proxy = boot->proxy;
-    status->workers = boot->workers;
-    status->worker_count = boot->worker_count;
     status->started_ns = clock_monotonic_ns();
-    atomic_store(&status->phase, PHASE_SERVING);
 }
 
 static int start_control(struct boot *boot)
@@ -296,6 +299,16 @@ static int start_control(struct boot *boot)
     if (result < 0)
         boot_failed(boot, "control thread: %s", error_text(result));
     return result;
+}
+
+/* Clients wait in the listener's backlog meanwhile. What was fetched before the tier is there would be in
+ * memory only, and an older version on disk could come back after it. A device that takes long is not waited
+ * for. */
+static int wait_for_disk(struct boot *boot)
+{
+    if (boot->disk)
+        disk_watch_wait(&boot->watch, clock_monotonic_ns() + ATTACH_NS);
+    return 0;
 }
 
 /* ---- what the log says at start ---- */
@@ -352,8 +365,8 @@ static void log_start(struct boot *boot)
 
 static int start_parts(struct boot *boot)
 {
-    static int (*const steps[])(struct boot * boot) = {
-        start_logs, start_io, start_listeners, start_cache, start_proxy, start_workers, start_control};
+    static int (*const steps[])(struct boot * boot) = {start_logs, start_io, start_listeners, start_cache,
+        start_proxy, start_control, wait_for_disk, start_workers};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         int result = steps[i](boot);
         if (result < 0)

@@ -2,16 +2,23 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 void disk_watch_init(struct disk_watch *watch, struct log *log)
 {
     *watch = (struct disk_watch){.log = log};
     CHECK(pthread_mutex_init(&watch->mutex, NULL) == 0);
+    pthread_condattr_t attributes;
+    CHECK(pthread_condattr_init(&attributes) == 0);
+    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&watch->changed, &attributes) == 0);
+    pthread_condattr_destroy(&attributes);
 }
 
 void disk_watch_deinit(struct disk_watch *watch)
 {
+    pthread_cond_destroy(&watch->changed);
     pthread_mutex_destroy(&watch->mutex);
 }
 
@@ -58,10 +65,22 @@ void disk_watch_attached(struct disk_watch *watch, int result)
     watch->failed = result < 0;
     if (result < 0 && watch->text[0] == 0)
         (void)snprintf(watch->text, sizeof watch->text, "%s", error_text(result));
+    pthread_cond_broadcast(&watch->changed);
     pthread_mutex_unlock(&watch->mutex);
     if (result < 0)
         log_text(watch->log, LOG_ERROR, "disk", "no device can be used (%s): serving without the disk tier",
             error_text(result));
+}
+
+void disk_watch_wait(struct disk_watch *watch, uint64_t deadline_ns)
+{
+    struct timespec deadline = {
+        .tv_sec = (time_t)(deadline_ns / NS_PER_S), .tv_nsec = (long)(deadline_ns % NS_PER_S)};
+    pthread_mutex_lock(&watch->mutex);
+    int result = 0;
+    while (!watch->attached && !watch->failed && result == 0)
+        result = pthread_cond_timedwait(&watch->changed, &watch->mutex, &deadline);
+    pthread_mutex_unlock(&watch->mutex);
 }
 
 void disk_watch_detached(struct disk_watch *watch, int result)

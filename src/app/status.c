@@ -67,10 +67,9 @@ static void collect(const struct status *status, struct collected *to)
     to->source.resident_bytes = resident_bytes();
     to->source.proxy = proxy_stats(status->proxy);
     collect_buckets(status, to);
-    for (unsigned i = 0; i < status->worker_count; i++)
+    for (unsigned i = 0; i < to->source.worker_count; i++)
         to->workers[i] = app_worker_metrics(status->workers[i]);
     to->source.workers = to->workers;
-    to->source.worker_count = status->worker_count;
     for (unsigned i = 0; i < status->log_count; i++)
         to->logs[i] = (struct metrics_log){.name = status->logs[i].name,
             .dropped = log_dropped(status->logs[i].log),
@@ -109,7 +108,8 @@ unsigned status_page(void *context, enum admin_page page, struct writer *w)
     if (collected) {
         collected->buckets = calloc(bucket_count, sizeof *collected->buckets);
         collected->kinds = calloc(bucket_count, sizeof *collected->kinds);
-        collected->workers = calloc(status->worker_count, sizeof *collected->workers);
+        collected->source.worker_count = atomic_load(&status->worker_count);
+        collected->workers = calloc(collected->source.worker_count + 1, sizeof *collected->workers);
     }
     if (collected && collected->buckets && collected->kinds && collected->workers) {
         collect(status, collected);

@@ -20,7 +20,7 @@ struct status {
     struct disk_watch *watch; /* with disk */
     struct proxy *proxy;
     struct app_worker *const *workers;
-    unsigned worker_count;
+    _Atomic unsigned worker_count; /* set last: those before it are there */
     struct {
         const char *name;
         const struct log *log;
