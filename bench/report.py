@@ -123,6 +123,14 @@ def markdown(results):
     return "\n".join(lines)
 
 
+def replace_in(document, results):
+    begin, end = "<!-- results: bench/run.py --doc -->\n", "<!-- end of results -->"
+    with open(document) as f:
+        before, rest = f.read().split(begin)
+    with open(document, "w") as f:
+        f.write(before + begin + "\n" + markdown(results) + "\n" + end + rest.split(end)[1])
+
+
 if __name__ == "__main__":
     with open(sys.argv[1]) as results_file:
         print(markdown(json.load(results_file)))

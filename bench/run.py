@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -226,9 +227,11 @@ def main():
     parser.add_argument("--servers", default="floor,nginx,varnish,uring,portable")
     parser.add_argument("--program", help="the server to measure instead of a fresh release build")
     parser.add_argument("--dir", default="/var/tmp", help="a folder on the file system to measure")
+    parser.add_argument("--doc", help="a Markdown file whose part between the two `results` marks is replaced")
     parser.add_argument("--json", default="bench-results.json", help="where all figures go")
     bench = parser.parse_args()
     require_programs()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and folders go
     if bench.quick:
         bench.rounds, bench.seconds = 3, 1
     bench.cold_rounds = min(bench.rounds, 5)
@@ -255,6 +258,8 @@ def main():
     with open(bench.json, "w") as f:
         json.dump(results, f, indent=1)
     print(report.markdown(results))
+    if bench.doc:
+        report.replace_in(bench.doc, results)
 
 
 if __name__ == "__main__":
