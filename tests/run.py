@@ -20,7 +20,7 @@ JOBS = os.cpu_count() or 2
 RELEASE = ["-Dbuildtype=release", "-Db_ndebug=false", "-Dwerror=true"]
 # name: (compiler, meson options)
 BUILDS = {
-    "gcc-release": ("gcc", RELEASE),
+    "gcc-release": ("gcc", [*RELEASE, "-Dseeds=1000"]),
     "clang-asan": ("clang", ["-Dwerror=true", "-Dsanitize=address,undefined", "-Db_lundef=false"]),
     "clang-tsan": ("clang", ["-Dwerror=true", "-Dsanitize=thread", "-Db_lundef=false"]),
     "clang-release": ("clang", RELEASE),
@@ -124,7 +124,8 @@ def e2e(name, driver, arguments=(), env=None):
     start = time.monotonic()
     report = BUILD / f"e2e-{name}-{driver}.xml"
     report.unlink(missing_ok=True)
-    run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=failed", f"--basetemp={BUILD}/e2e-tmp", "tests/e2e", f"--junitxml={report}", *arguments],
+    run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=failed",
+         f"--basetemp={BUILD}/e2e-tmp", "tests/e2e", f"--junitxml={report}", *arguments],
         env={"YATAGARASU": str(BUILD / name / "src/app/yatagarasu"), "YATA_IO": driver,
              "YATA_SLOW_BUILD": "1" if "san" in name else "", **(env or {})})
     if not report.exists():
