@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The report of a run of run.py as Markdown; alone: `python3 bench/report.py bench-results.json`."""
+"""The report of a run of run.py as Markdown; alone: `python3 bench/report.py build-bench/results.json`."""
 
 import json
 import statistics

@@ -218,6 +218,13 @@ def machine():
             "commit": first(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]), "date": time.strftime("%Y-%m-%d")}
 
 
+def save(bench, results, started):
+    """After each part, so that a run that is stopped leaves what it has."""
+    results["minutes"] = round((time.monotonic() - started) / 60, 1)
+    with open(bench.json, "w") as f:
+        json.dump(results, f, indent=1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s")
@@ -228,13 +235,13 @@ def main():
     parser.add_argument("--program", help="the server to measure instead of a fresh release build")
     parser.add_argument("--dir", default="/var/tmp", help="a folder on the file system to measure")
     parser.add_argument("--doc", help="a Markdown file whose part between the two `results` marks is replaced")
-    parser.add_argument("--json", default="bench-results.json", help="where all figures go")
+    parser.add_argument("--json", default=os.path.join(ROOT, "build-bench", "results.json"), help="where all figures go")
     bench = parser.parse_args()
     require_programs()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and folders go
     if bench.quick:
         bench.rounds, bench.seconds = 3, 1
-    bench.cold_rounds = min(bench.rounds, 5)
+    bench.cold_rounds = bench.rounds
     bench.servers = bench.servers.split(",")
     only = [name.strip() for name in bench.only.split(",")] if bench.only else None
     started = time.monotonic()
@@ -249,14 +256,13 @@ def main():
             if only is None or working_set.name in only:
                 print(f"{working_set.name} ...", file=sys.stderr)
                 results["sets"].append(hits(bench, working_set))
+                save(bench, results, started)
         if only is None or "cold" in only:
             print("cold ...", file=sys.stderr)
             results["cold"] = cold(bench)
+            save(bench, results, started)
     finally:
         shutil.rmtree(bench.folder, ignore_errors=True)
-    results["minutes"] = round((time.monotonic() - started) / 60, 1)
-    with open(bench.json, "w") as f:
-        json.dump(results, f, indent=1)
     print(report.markdown(results))
     if bench.doc:
         report.replace_in(bench.doc, results)
