@@ -5,7 +5,7 @@
  * reported durable or than a remove that was answered, no wrong byte ever, and within a life nothing but the
  * latest.
  *
- * test_crash_sim [first seed] [count]; a failing seed is printed and replays. Default: 1 200; more in the
+ * test_crash_sim [first seed] [count]; a failing seed is printed and replays. Default: 1 120; more in the
  * long tests.
  */
 #include <setjmp.h>
@@ -291,7 +291,7 @@ static void run(struct sim *sim, uint64_t seed)
     io_destroy(stage->io);
 }
 
-static uint64_t first_seed = 1, seed_count = 200, current_seed;
+static uint64_t first_seed = 1, seed_count = 120, current_seed;
 
 static void seeds(void **state)
 {
