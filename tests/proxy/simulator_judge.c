@@ -381,10 +381,17 @@ static bool may_fall_apart(const struct world *world, const struct object *objec
                                      plan->memory_item_bytes != UINT64_MAX);
 }
 
+static bool may_be_cut(const struct client *client, const struct ask *ask)
+{
+    const struct world *world = client->world;
+    uint64_t kept_ns = (world->plan.ttl_s + 60) * NS_PER_S;
+    bool changed = ask->object->changed_ns && ask->asked_ns <= ask->object->changed_ns + kept_ns;
+    return changed || is_faulty(client, ask) || may_fall_apart(world, ask->object);
+}
+
 void judge_cut(struct client *client)
 {
     struct world *world = client->world;
-    const struct ask *ask = ask_of(client);
     world_trace(world, "client %u is cut at %llu of %llu", client->number,
         (unsigned long long)client->answer.at, (unsigned long long)client->answer.length);
     if (world->dying)
@@ -393,8 +400,10 @@ void judge_cut(struct client *client)
     if (world->draining && client->answer.head_len == 0)
         return; /* it was not read any more */
     world->tally.cut++;
-    uint64_t kept_ns = (world->plan.ttl_s + 60) * NS_PER_S;
-    bool changed = ask->object->changed_ns && ask->asked_ns <= ask->object->changed_ns + kept_ns;
-    if (!changed && !is_faulty(client, ask) && !may_fall_apart(world, ask->object))
+    /* Where requests are pipelined, a later answer that is cut takes unread ones before it along. */
+    bool excused = false;
+    for (unsigned i = client->ask_at; i < client->ask_sent; i++)
+        excused |= may_be_cut(client, &client->asks[i]);
+    if (!excused)
         judge_fail(client, client->answer.in_body ? "cut without a cause" : "no answer");
 }
