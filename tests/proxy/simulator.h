@@ -137,12 +137,12 @@ struct client {
     bool pipelines, running;
 };
 
+struct bytes answer_field(const struct answer *answer, const char *name);
 /* The next connection, or rest. */
 void client_next(struct client *client);
 
 /* ---- judging ---- */
 
-struct bytes answer_field(const struct answer *answer, const char *name);
 void judge_head(struct client *client);
 void judge_body(struct client *client, struct bytes bytes);
 void judge_whole(struct client *client);

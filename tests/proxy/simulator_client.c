@@ -72,6 +72,26 @@ static void client_sent(struct io_op *op)
 
 /* ---- receiving ---- */
 
+struct bytes answer_field(const struct answer *answer, const char *name)
+{
+    struct bytes rest = bytes_of(answer->head, answer->head_len), wanted = bytes_of_string(name);
+    while (rest.len) {
+        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
+        if (!end)
+            break;
+        struct bytes line = bytes_of(rest.ptr, (size_t)(end - rest.ptr));
+        rest = bytes_from(rest, line.len + 1);
+        if (line.len <= wanted.len || line.ptr[wanted.len] != ':' ||
+            !bytes_equal_nocase(bytes_of(line.ptr, wanted.len), wanted))
+            continue;
+        line = bytes_from(line, wanted.len + 1);
+        if (line.len && line.ptr[line.len - 1] == '\r')
+            line.len--;
+        return bytes_trim(line);
+    }
+    return (struct bytes){0};
+}
+
 static void answer_begin(struct client *client)
 {
     memset(&client->answer, 0, offsetof(struct answer, kept));

@@ -26,26 +26,6 @@ void judge_fail(struct client *client, const char *what)
     exit(1);
 }
 
-struct bytes answer_field(const struct answer *answer, const char *name)
-{
-    struct bytes rest = bytes_of(answer->head, answer->head_len), wanted = bytes_of_string(name);
-    while (rest.len) {
-        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
-        if (!end)
-            break;
-        struct bytes line = bytes_of(rest.ptr, (size_t)(end - rest.ptr));
-        rest = bytes_from(rest, line.len + 1);
-        if (line.len <= wanted.len || line.ptr[wanted.len] != ':' ||
-            !bytes_equal_nocase(bytes_of(line.ptr, wanted.len), wanted))
-            continue;
-        line = bytes_from(line, wanted.len + 1);
-        if (line.len && line.ptr[line.len - 1] == '\r')
-            line.len--;
-        return bytes_trim(line);
-    }
-    return (struct bytes){0};
-}
-
 /* ---- what may be ---- */
 
 static bool is_strong(const struct object *object)
