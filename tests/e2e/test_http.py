@@ -430,6 +430,7 @@ def test_hits_by_tier(origin, yatagarasu):
     assert small.cache == "HIT" and "detail=disk" in small.get("Cache-Status")
     memory = ask(started.port, "/s/small")
     assert "detail=memory" in memory.get("Cache-Status")
+    assert wait_until(lambda: started.metrics()["http_requests_total"] == 3)
     metrics = started.metrics()
     assert metrics['yatagarasu_cache_hits_by_bucket_layer_total{bucket="s",layer="disk"}'] == 2
     assert metrics['yatagarasu_cache_hits_by_bucket_layer_total{bucket="s",layer="memory"}'] == 1
