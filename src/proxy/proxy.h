@@ -9,6 +9,8 @@
  *   deliver.c  chunks to the exchange, with back-pressure, while fill may still run
  *   finish.c   release, count, one log line
  *
+ * Between them: watch.c, the deadline of whatever a request waits for.
+ *
  * struct proxy        | proxy_create        | process | proxy_destroy, after all workers | any
  * struct proxy_worker | proxy_worker_create | worker  | proxy_worker_destroy             | its loop's
  * struct request (request.h) lives in the memory that the exchange gives; flights are shared and counted
