@@ -236,6 +236,8 @@ static void deliver(struct io_message *message)
 /* Into memory, unless it was removed or replaced while it was read. */
 static void keep(struct cache *cache, struct joined *joined, struct item *item)
 {
+    if (!reader_is_current(joined->disk_get))
+        return;
     memory_insert(cache->memory, item, item_sequence(item));
     if (!reader_is_current(joined->disk_get))
         memory_remove(cache->memory, item_key(item), item_sequence(item) + 1);
@@ -388,10 +390,11 @@ void cache_put(struct cache *cache, struct io_loop *loop, struct item *item, uns
         (void)disk_put(cache->disk, loop, item); /* dropped ones are counted there */
     else if (item_key(item).kind < ITEM_NEGATIVE)
         disk_forget(cache->disk, item_key(item));
-    if (!(where & CACHE_PUT_MEMORY)) {
-        unjoin(cache, item_key(item));
+    /* Who asks from now on must not be answered by a read that began before, even if memory has evicted the
+     * item again. */
+    unjoin(cache, item_key(item));
+    if (!(where & CACHE_PUT_MEMORY))
         memory_remove(cache->memory, item_key(item), sequence);
-    }
 }
 
 struct remove_later {

@@ -175,6 +175,7 @@ void request_fetch(struct request *request)
     if (!request->head_known)
         drop_head(request);
     if (stale) {
+        request->was_stale = true;
         spec.revalidate = true;
         spec.stored = &request->head;
         spec.stored_item = request->head_item;

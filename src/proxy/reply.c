@@ -11,10 +11,10 @@ static enum cache_status_fwd forwarded(const struct request *request, const stru
 {
     if (request->pass)
         return CACHE_STATUS_BYPASS;
-    if (request->not_modified)
+    if (request->not_modified && facts->presence == PRESENT_ALL)
         return CACHE_STATUS_STALE;
     if (request->head_missed)
-        return CACHE_STATUS_URI_MISS;
+        return request->was_stale ? CACHE_STATUS_STALE : CACHE_STATUS_URI_MISS;
     switch (facts->presence) {
     case PRESENT_ALL:
         return CACHE_STATUS_HIT;

@@ -63,6 +63,7 @@ struct request {
     bool validated;   /* the origin was asked on behalf of this request */
     bool head_missed; /* the head came from the origin */
     bool not_modified, collapsed, storing, asked, head_unreadable;
+    bool was_stale; /* a stored head was asked about: what replaces it is no plain miss */
     unsigned restarts, origin_status;
     struct head head;
     bool head_known;

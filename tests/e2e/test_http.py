@@ -341,7 +341,7 @@ def test_expired_and_replaced_or_gone(origin, yatagarasu):
     assert ask(started.port, "/s/k").body == b"one"
     origin.put("k", b"two, longer", ETag='"b"')
     answer = ask(started.port, "/s/k")
-    assert answer.body == b"two, longer" and answer.get("ETag") == '"b"' and answer.cache in ("STALE", "MISS")
+    assert answer.body == b"two, longer" and answer.get("ETag") == '"b"' and answer.cache == "STALE"
     del origin.objects["k"]
     assert ask(started.port, "/s/k").status == 404
 
