@@ -503,8 +503,21 @@ static size_t on_body(struct origin_fetch *fetch, struct bytes bytes)
     return ending ? bytes.len : taken;
 }
 
+/* Has a fetch that was answered after this one stored its head already? */
+static bool overtaken(struct flight *flight)
+{
+    struct head newer;
+    struct item *item = cache_find(flight->flights->cache, identity_head_key(flight->identity));
+    bool later =
+        item && head_decode(&newer, item, &flight->arena) == 0 && newer.response_s > flight->head.response_s;
+    item_unref(&item);
+    return later;
+}
+
 static void put_head_late(struct flight *flight)
 {
+    if (overtaken(flight))
+        return;
     struct item *item = head_item(flight, &flight->head);
     if (item)
         put_head(flight, item);
