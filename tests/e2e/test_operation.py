@@ -99,6 +99,7 @@ def test_health_ready_metrics(yatagarasu, folder):
     assert json.loads(body)["status"] == "healthy"
     for _ in range(2):
         assert ours.get("/sample/small")[2] == b"small"
+    assert wait_until(lambda: ours.admin("/ready")[0] == 200), "the first worker may answer before the last one has started"
     status, _, body = ours.admin("/ready")
     ready = json.loads(body)
     assert status == 200 and ready["ready"] and ready["degraded"] == [], ready
