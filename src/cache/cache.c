@@ -51,6 +51,8 @@ struct cache {
     _Atomic uint64_t sequence; /* without a disk */
     pthread_mutex_t lock;
     struct list_node chains[CHAINS];
+    /* Found by the loop's address, so that no search reads a worker that may be leaving. */
+    _Atomic(const struct io_loop *) loops[WORKERS_MAX];
     _Atomic(struct cache_worker *) workers[WORKERS_MAX];
 };
 
@@ -92,11 +94,9 @@ struct disk *cache_disk(struct cache *cache)
 
 static struct cache_worker *worker_of(struct cache *cache, const struct io_loop *loop)
 {
-    for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        struct cache_worker *worker = atomic_load_explicit(&cache->workers[i], memory_order_acquire);
-        if (worker != NULL && worker->loop == loop)
-            return worker;
-    }
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        if (atomic_load_explicit(&cache->loops[i], memory_order_acquire) == loop)
+            return atomic_load_explicit(&cache->workers[i], memory_order_acquire);
     return NULL;
 }
 
@@ -116,8 +116,10 @@ int cache_join(struct cache *cache, struct io_loop *loop)
     list_init(&worker->ready);
     for (unsigned i = 0; i < WORKERS_MAX; i++) {
         struct cache_worker *none = NULL;
-        if (atomic_compare_exchange_strong(&cache->workers[i], &none, worker))
-            return 0;
+        if (!atomic_compare_exchange_strong(&cache->workers[i], &none, worker))
+            continue;
+        atomic_store_explicit(&cache->loops[i], loop, memory_order_release);
+        return 0;
     }
     free(worker);
     return E_EXHAUSTED;
@@ -129,8 +131,10 @@ static void left_now(struct cache_worker *worker)
     void (*left)(void *) = worker->left;
     void *context = worker->left_context;
     for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        struct cache_worker *mine = worker;
-        atomic_compare_exchange_strong(&cache->workers[i], &mine, NULL);
+        if (atomic_load(&cache->workers[i]) != worker)
+            continue;
+        atomic_store(&cache->loops[i], NULL);
+        atomic_store(&cache->workers[i], NULL);
     }
     CHECK(list_empty(&worker->ready));
     free(worker);

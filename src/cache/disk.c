@@ -70,11 +70,9 @@ void disk_destroy(struct disk *disk)
 
 struct disk_worker *disk_worker(struct disk *disk, const struct io_loop *loop)
 {
-    for (unsigned i = 0; i < DISK_WORKERS_MAX; i++) {
-        struct disk_worker *worker = atomic_load_explicit(&disk->workers[i], memory_order_acquire);
-        if (worker != NULL && worker->loop == loop)
-            return worker;
-    }
+    for (unsigned i = 0; i < DISK_WORKERS_MAX; i++)
+        if (atomic_load_explicit(&disk->loops[i], memory_order_acquire) == loop)
+            return atomic_load_explicit(&disk->workers[i], memory_order_acquire);
     return NULL;
 }
 
@@ -93,6 +91,7 @@ int disk_join(struct disk *disk, struct io_loop *loop)
     for (unsigned i = 0; i < DISK_WORKERS_MAX && result < 0; i++)
         if (atomic_load(&disk->workers[i]) == NULL) {
             atomic_store_explicit(&disk->workers[i], worker, memory_order_release);
+            atomic_store_explicit(&disk->loops[i], loop, memory_order_release);
             result = 0;
         }
     pthread_mutex_unlock(&disk->workers_lock);

@@ -32,6 +32,8 @@ struct disk {
     unsigned owner_count;
 
     pthread_mutex_t workers_lock; /* guards changes */
+    /* Found by the loop's address, so that no search reads a worker that may be leaving. */
+    _Atomic(const struct io_loop *) loops[DISK_WORKERS_MAX];
     _Atomic(struct disk_worker *) workers[DISK_WORKERS_MAX];
 
     struct admission admission;

@@ -85,8 +85,10 @@ void worker_destroy(struct disk_worker *worker)
     struct disk *disk = worker->disk;
     pthread_mutex_lock(&disk->workers_lock);
     for (unsigned i = 0; i < DISK_WORKERS_MAX; i++)
-        if (atomic_load(&disk->workers[i]) == worker)
+        if (atomic_load(&disk->workers[i]) == worker) {
+            atomic_store(&disk->loops[i], NULL);
             atomic_store(&disk->workers[i], NULL);
+        }
     pthread_mutex_unlock(&disk->workers_lock);
     for (unsigned i = 0; i < 3; i++)
         for (struct list_node *node; (node = list_pop_front(&worker->free_buffers[i])) != NULL;)
