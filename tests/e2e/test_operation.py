@@ -221,6 +221,7 @@ def test_the_second_signal_ends_at_once(yatagarasu, folder):
     ours = yatagarasu(sample(folder))
     client = start_download(ours)
     ours.process.send_signal(signal.SIGHUP)
+    assert wait_until(lambda: "SIGHUP is ignored" in ours.error_log())
     ours.process.send_signal(signal.SIGTERM)
     servers.wait_until_refused(ours.port)
     started = time.monotonic()
@@ -228,7 +229,6 @@ def test_the_second_signal_ends_at_once(yatagarasu, folder):
     assert ours.process.wait(10) == -signal.SIGINT
     assert time.monotonic() - started < 5
     ours.process = None
-    assert "SIGHUP is ignored" in ours.error_log()
     client.close()
 
 
