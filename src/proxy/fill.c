@@ -253,6 +253,16 @@ static uint64_t claim_end(const struct flight *flight)
     return reach < flight->end ? reach : flight->end;
 }
 
+/* Waiters may be told of a new version before it is stored, or though it may not be stored. From then on
+ * nobody may find the old one: who looks it up joins this flight instead. */
+static void hide_replaced(struct flight *flight, const struct head *head)
+{
+    bool stored_by_now = flight->storing && !flight->inline_body && !flight->put_head_at_end;
+    bool same = flight->spec.stored && bytes_equal(head->etag, flight->stored.etag);
+    if (flight->spec.bucket->cached && !flight->spec.go_on && !stored_by_now && !same)
+        cache_forget(flight->flights->cache, identity_head_key(flight->identity));
+}
+
 static int take_representation(struct flight *flight, const struct origin_head *answer)
 {
     struct head head;
@@ -271,6 +281,7 @@ static int take_representation(struct flight *flight, const struct origin_head *
         head.inline_body = false;
         random_os(head.body_id, BODY_ID_LEN);
     }
+    hide_replaced(flight, &head);
     flight->range_ignored = flight->spec.ranged && answer->status == 200;
     uint64_t first = answer->status == 206 ? answer->first : 0;
     uint64_t last_end = answer->status == 206 ? answer->last + 1 : head.body_len;
