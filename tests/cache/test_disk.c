@@ -324,6 +324,7 @@ static void a_second_process_is_refused(void **state)
     pid_t child = fork(); /* before there are threads */
     if (child == 0) {
         char byte;
+        close(ready[1]); /* the end of the parent, skipped or failed, is the end of the child */
         struct stage other = {.driver = stage.driver, .config = stage.config};
         other.config.event_context = &other;
         bool held = read(ready[0], &byte, 1) == 1;
