@@ -82,7 +82,7 @@ def unit(name, suites=()):
     start = time.monotonic()
     folder = BUILD / name
     arguments = [a for s in suites for a in ("--suite", s)]
-    run(["meson", "test", "-C", str(folder), "--no-rebuild", "--print-errorlogs", "-t", "4", *arguments])
+    run(["meson", "test", "-C", str(folder), "--no-rebuild", "--print-errorlogs", "-t", "2", *arguments])
     for line in (folder / "meson-logs/testlog.json").read_text().splitlines():
         test = json.loads(line)
         outcome = {"OK": "passed", "SKIP": "skipped", "EXPECTEDFAIL": "passed"}.get(test["result"], "failed")
