@@ -72,14 +72,10 @@ static void reply_unsatisfiable(struct request *request)
 
 static struct bytes stored_content_type(const struct head *head)
 {
-    struct bytes rest = head->fields;
-    while (rest.len) {
-        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
-        CHECK(end);
-        struct bytes line = bytes_of(rest.ptr, (size_t)(end - rest.ptr) + 1);
+    struct bytes rest = head->fields, line;
+    while (head_next_line(&rest, &line)) {
         if (line.len > 15 && bytes_equal_nocase(bytes_of(line.ptr, 13), BYTES("content-type:")))
             return bytes_trim(bytes_of(line.ptr + 13, line.len - 15));
-        rest = bytes_from(rest, line.len);
     }
     return (struct bytes){0};
 }

@@ -333,3 +333,14 @@ int64_t head_fresh_for(const struct head *head, int64_t configured_ttl_s, int64_
     int64_t lifetime = head->lifetime_s == DELTA_SECONDS_NONE ? configured_ttl_s : head->lifetime_s;
     return lifetime - head_age(head, now_s);
 }
+
+bool head_next_line(struct bytes *rest, struct bytes *line)
+{
+    if (rest->len == 0)
+        return false;
+    const uint8_t *end = memchr(rest->ptr, '\n', rest->len);
+    CHECK(end);
+    *line = bytes_of(rest->ptr, (size_t)(end - rest->ptr) + 1);
+    *rest = bytes_from(*rest, line->len);
+    return true;
+}

@@ -66,3 +66,6 @@ static inline uint64_t head_chunk_count(const struct head *head)
 {
     return (head->body_len + head->chunk_bytes - 1) / head->chunk_bytes;
 }
+
+/* Takes the next field line, with its CRLF, off the front of head->fields. False at the end. */
+bool head_next_line(struct bytes *rest, struct bytes *line);

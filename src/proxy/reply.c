@@ -61,14 +61,11 @@ static void write_stored(struct writer *w, const struct head *head, const struct
         write_bytes(w, head->fields);
         return;
     }
-    for (struct bytes rest = head->fields; rest.len;) {
-        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
-        CHECK(end);
-        struct bytes line = bytes_of(rest.ptr, (size_t)(end - rest.ptr) + 1);
+    struct bytes rest = head->fields, line;
+    while (head_next_line(&rest, &line)) {
         bool is_type = line.len > 13 && bytes_equal_nocase(bytes_of(line.ptr, 13), BYTES("content-type:"));
         if (facts->not_modified ? line_belongs_to_304(line) : !is_type)
             write_bytes(w, line);
-        rest = bytes_from(rest, line.len);
     }
 }
 
