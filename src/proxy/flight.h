@@ -2,7 +2,7 @@
  * Flights: at most one fetch runs for the same missing bytes, whatever the number of clients on whatever
  * workers.
  *
- * A flight is one fetch from the origin, run by the worker of the request that led it (fill.c), and watched
+ * A flight is one fetch from the origin, run by the worker of the request that led it (fill*.c), and watched
  * by waiters on any worker. It learns the head, then fills the body piece by piece, a piece being a chunk of
  * the cache (or the whole inline body, inside the head item). It claims at most FLIGHT_CLAIM_BYTES ahead of
  * where it is; a request for bytes in the claim waits for them, one for bytes beyond leads its own flight. At

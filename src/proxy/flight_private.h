@@ -1,4 +1,4 @@
-/* What flight.c (sharing) and fill.c (filling) know of a flight. See flight.h. */
+/* What flight.c (sharing) and fill*.c (filling) know of a flight. See flight.h. */
 #pragma once
 
 #include "proxy/flight.h"
@@ -99,5 +99,5 @@ void flight_drop_piece(struct flight *flight);
 
 /* fill.c: starts the fetch; on the leader's loop. */
 void fill_start(struct flight *flight);
-/* fill.c: a poke arrived. */
+/* fill_body.c: a poke arrived. */
 void fill_poked(struct flight *flight);

@@ -1,0 +1,244 @@
+/*
+ * A flight's head: what the origin answered, as the waiters see it and as it is stored.
+ *
+ * A representation of its own gets a new body id, unless it is the stored one by its strong validator; a 304
+ * renews the stored head under the same one. Where the head stands in the store decides what others find:
+ * before its body (strong validator, chunks), together with it (inline) or after it (no strong validator).
+ */
+#include "proxy/fill.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+
+/* An item with the encoded head and, for an inline body, room behind it. */
+static struct item *head_item(struct flight *flight, const struct head *head)
+{
+    uint32_t encoded = head_encoded_bytes(head);
+    struct item *item = NULL;
+    uint8_t *text = arena_take(&flight->arena, encoded);
+    uint64_t len = encoded + (head->inline_body ? head->body_len : 0);
+    if (!text ||
+        cache_take(flight->flights->cache, identity_head_key(flight->identity), (uint32_t)len, &item) < 0)
+        return NULL;
+    struct writer w = writer_of(text, encoded);
+    head_encode(head, &w);
+    CHECK(!w.failed);
+    item_append(item, writer_bytes(&w));
+    return item;
+}
+
+static bool same_representation(const struct head *a, const struct head *b)
+{
+    return a->strong && b->strong && bytes_equal(a->etag, b->etag) && a->body_len == b->body_len &&
+           a->chunk_bytes == b->chunk_bytes;
+}
+
+/* May this answer be stored, and its fetch shared? */
+static bool storable(const struct flight *flight, const struct head *head, const struct origin_head *answer)
+{
+    const struct bucket *bucket = flight->spec.bucket;
+    return bucket->cached && !flight->spec.pass && !head->no_store &&
+           head->body_len <= bucket->settings->max_item_bytes &&
+           (head->strong || (answer->status == 200 && !flight->spec.head_only));
+}
+
+void fill_put_head(struct flight *flight, struct item *item)
+{
+    item_complete(item);
+    fill_put(flight, item, fill_tiers(flight));
+}
+
+static struct head_times times(const struct flight *flight)
+{
+    return (struct head_times){
+        .request_s = flight->request_s,
+        .response_s = (int64_t)(io_wall_ns(flight->loop) / NS_PER_S),
+    };
+}
+
+/* The stored head with new fields and times; NULL where it can't be stored. */
+static struct item *freshened_item(struct flight *flight, const struct head *fresh)
+{
+    struct item *old = flight->spec.stored_item;
+    if (fresh->no_store || (fresh->inline_body && !old))
+        return NULL;
+    uint8_t *body = fresh->inline_body ? arena_take(&flight->arena, HEAD_INLINE_MAX) : NULL;
+    if (fresh->inline_body && !body)
+        return NULL;
+    struct item *item = head_item(flight, fresh);
+    if (item && body) {
+        item_copy(old, flight->stored.encoded_bytes, (uint32_t)fresh->body_len, body);
+        item_append(item, bytes_of(body, fresh->body_len));
+    }
+    return item;
+}
+
+/* Puts it, or takes the stored one out. */
+static void store_freshened(struct flight *flight, const struct head *fresh)
+{
+    struct item *item = freshened_item(flight, fresh);
+    if (item)
+        fill_put_head(flight, item);
+    else
+        cache_forget(flight->flights->cache, identity_head_key(flight->identity));
+    item_unref(&item);
+}
+
+/* 304: the stored head with new fields and times, under the same body id. */
+static int take_not_modified(struct flight *flight, const struct origin_head *answer)
+{
+    if (!flight->spec.revalidate)
+        return E_PROTOCOL;
+    struct head fresh;
+    int result = head_freshen(&fresh, &flight->stored, answer, times(flight), &flight->arena);
+    if (result < 0)
+        return result;
+    store_freshened(flight, &fresh);
+    counter_add(&flight->flights->stats->revalidated_not_modified, 1);
+    /* Waiters find the body in the item they hold. */
+    fresh.encoded_bytes = flight->stored.encoded_bytes;
+    flight_lock(flight);
+    flight->head = fresh;
+    flight->head_known = flight->head_published = flight->not_modified = true;
+    flight->at = flight->end = 0;
+    flight->claim_end = 0;
+    flight->phase = FLIGHT_FILLING;
+    flight_wake_all(flight);
+    flight_unlock(flight);
+    return 0;
+}
+
+/* Decides what becomes of a new representation, before waiters see it. */
+static void decide_storing(struct flight *flight, struct head *head, const struct origin_head *answer)
+{
+    bool whole = answer->status == 200 || (answer->first == 0 && answer->last + 1 == answer->total);
+    flight->storing = storable(flight, head, answer);
+    if (flight->spec.stored && same_representation(head, &flight->stored))
+        memcpy(head->body_id, flight->stored.body_id, BODY_ID_LEN);
+    head->inline_body = flight->storing && whole && head->body_len <= HEAD_INLINE_MAX &&
+                        !flight->spec.go_on && (!flight->spec.head_only || head->body_len == 0);
+    head->encoded_bytes = head_encoded_bytes(head);
+    flight->inline_body = head->inline_body && head->body_len > 0;
+    flight->put_head_at_end = flight->storing && !head->strong && !head->inline_body;
+}
+
+/* Puts the head where it may stand before its body. False: no memory for it; the answer then passes unstored.
+ */
+static bool publish_head(struct flight *flight, struct head *head)
+{
+    if (!flight->storing || flight->spec.go_on || flight->put_head_at_end)
+        return true;
+    struct item *item = head_item(flight, head);
+    if (!item)
+        return false;
+    if (flight->inline_body) {
+        flight->inline_item = item;
+        return true;
+    }
+    fill_put_head(flight, item);
+    item_unref(&item);
+    return true;
+}
+
+static bool is_in_store(const struct flight *flight)
+{
+    return flight->storing && !flight->inline_body && !flight->put_head_at_end;
+}
+
+/* Waiters may be told of a new version before it is stored, or though it may not be stored. From then on
+ * nobody may find the old one: who looks it up joins this flight instead. */
+static void hide_replaced(struct flight *flight, const struct head *head)
+{
+    bool same = flight->spec.stored && bytes_equal(head->etag, flight->stored.etag);
+    if (flight->spec.bucket->cached && !flight->spec.go_on && !is_in_store(flight) && !same)
+        cache_forget(flight->flights->cache, identity_head_key(flight->identity));
+}
+
+/* Stores the head where it may stand before its body, else sees to it that nothing wrong is found. */
+static void settle_store(struct flight *flight, struct head *head, const struct origin_head *answer)
+{
+    decide_storing(flight, head, answer);
+    if (!publish_head(flight, head)) {
+        flight->storing = flight->inline_body = flight->put_head_at_end = false;
+        head->inline_body = false;
+        random_os(head->body_id, BODY_ID_LEN);
+    }
+    hide_replaced(flight, head);
+}
+
+/* From now on waiters see the head, and which bytes come. */
+static void announce(struct flight *flight, const struct head *head, uint64_t first, uint64_t last_end)
+{
+    flight_lock(flight);
+    flight->head = flight->spec.go_on ? flight->stored : *head;
+    flight->head_known = true;
+    flight->head_published = is_in_store(flight);
+    flight->pass = !flight->storing;
+    if (flight->pass)
+        flight_unlist(flight);
+    flight->at = first;
+    flight->claim_first = flight->spec.go_on ? flight->spec.first : first;
+    flight->end = flight->spec.head_only ? first : last_end;
+    flight->solo = flight->pass || (!flight->head.strong && flight->end - first > fill_ring_bytes(flight));
+    flight->claim_end = fill_claim_end(flight);
+    flight->phase = FLIGHT_FILLING;
+    flight_wake_all(flight);
+    flight_unlock(flight);
+}
+
+static int take_representation(struct flight *flight, const struct origin_head *answer)
+{
+    struct head head;
+    int result = head_from_origin(
+        &head, answer, times(flight), fill_settings(flight)->cache.chunk_bytes, &flight->arena);
+    if (result < 0)
+        return result;
+    if (flight->spec.go_on) {
+        head.chunk_bytes = flight->stored.chunk_bytes;
+        if (!same_representation(&head, &flight->stored))
+            return E_CHANGED;
+    }
+    settle_store(flight, &head, answer);
+    bool partial = answer->status == 206;
+    flight->range_ignored = flight->spec.ranged && !partial;
+    announce(flight, &head, partial ? answer->first : 0, partial ? answer->last + 1 : head.body_len);
+    return 0;
+}
+
+void fill_head(struct origin_fetch *fetch, const struct origin_head *answer)
+{
+    struct flight *flight = fill_flight_of(fetch);
+    flight->origin_status = answer->status;
+    flight->origin_ns =
+        fetch->first_byte_ns > fetch->started_ns ? fetch->first_byte_ns - fetch->started_ns : 0;
+    int result =
+        answer->status == 304 ? take_not_modified(flight, answer) : take_representation(flight, answer);
+    if (result < 0) {
+        flight_lock(flight);
+        fill_fail(flight, result, 502);
+        flight_unlock(flight);
+        origin_fetch_cancel(fetch);
+    }
+}
+
+/* Has a fetch that was answered after this one stored its head already? */
+static bool overtaken(struct flight *flight)
+{
+    struct head newer;
+    struct item *item = cache_find(flight->flights->cache, identity_head_key(flight->identity));
+    bool later =
+        item && head_decode(&newer, item, &flight->arena) == 0 && newer.response_s > flight->head.response_s;
+    item_unref(&item);
+    return later;
+}
+
+void fill_put_head_late(struct flight *flight)
+{
+    if (overtaken(flight))
+        return;
+    struct item *item = head_item(flight, &flight->head);
+    if (item)
+        fill_put_head(flight, item);
+    item_unref(&item);
+}
