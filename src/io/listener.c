@@ -24,6 +24,16 @@ static int prepare(int fd, int family)
     return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+/* A loopback has no congestion to control, and where the machine's default is bbr its pacing costs a third of
+ * what large answers cost (docs/decisions/loopback-pacing.md). reno is compiled into every kernel and allowed
+ * to everybody. Accepted sockets inherit it. Best effort: without it the default does. */
+static void prefer_unpaced(int fd, const struct io_address *address)
+{
+    static const char name[] = "reno";
+    if (io_address_is_loopback(address))
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, sizeof name - 1);
+}
+
 static int bind_and_listen(int fd, const struct io_address *address, const struct io_listen_options *options)
 {
     int on = 1, family = address->storage.ss_family, backlog = BACKLOG;
@@ -31,6 +41,7 @@ static int bind_and_listen(int fd, const struct io_address *address, const struc
         backlog = options->backlog;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 || prepare(fd, family) < 0)
         return -errno;
+    prefer_unpaced(fd, address);
     int only = options != NULL && options->ipv6_only;
     if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) < 0)
         return -errno;
