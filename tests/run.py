@@ -3,6 +3,7 @@
 Combinations: gcc release and clang ASan+UBSan run everything with both drivers; TSan runs what threads share; the others
 build and run the unit tests.
 """
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -13,8 +14,9 @@ import xml.etree.ElementTree
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = TOP / "build"
-STAGES = ["house", "unit", "fuzz", "e2e"]
+STAGES = ["house", "unit", "fuzz", "e2e"]  # and "long", with --long or by name
 FUZZ_SECONDS = int(os.environ.get("YATA_FUZZ_SECONDS", "20"))
+LONG_FUZZ_SECONDS = 300
 JOBS = os.cpu_count() or 2
 
 RELEASE = ["-Dbuildtype=release", "-Db_ndebug=false", "-Dwerror=true"]
@@ -90,52 +92,73 @@ def unit(name, suites=()):
     step(f"unit tests of {name}", start)
 
 
+class Job:
+    """A command with a log of its own. finish(code) adds to the totals; without one the exit code decides."""
+
+    def __init__(self, name, command, env=None, finish=None):
+        self.name, self.command, self.env = name, [str(word) for word in command], env or {}
+        self.finish = finish or (lambda code: totals.add(name, "passed" if code == 0 else "failed"))
+        self.log = BUILD / (name.replace(" ", "-") + ".log")
+
+    def run(self):
+        with self.log.open("w") as log:
+            return run(self.command, env=self.env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL).returncode
+
+    def report(self, code):
+        self.finish(code)
+        lines = self.log.read_text(errors="replace").splitlines()
+        print(f"{self.name}: exit code {code}: {lines[-1] if lines else ''}", flush=True)
+        if code != 0:
+            print("\n".join(lines)[-8000:], flush=True)
+
+
+def together(jobs):
+    """As many at a time as there are cores."""
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        for job, code in zip(jobs, pool.map(Job.run, jobs)):
+            job.report(code)
+
+
 def fuzz(seconds):
     if not build("clang-fuzz", *FUZZ_BUILD):
         return
     start = time.monotonic()
-    fuzzers = sorted(p for p in (BUILD / "clang-fuzz/tests/fuzz").glob("fuzz_*") if os.access(p, os.X_OK) and p.is_file())
-    running = []
-
-    def finish(entry):
-        path, process, log = entry
-        code = process.wait()
-        totals.add(f"fuzz {path.name}", "passed" if code == 0 else "failed")
-        if code != 0:
-            print(log.read_text()[-4000:])
-
-    for path in fuzzers:
+    jobs = []
+    for path in sorted(p for p in (BUILD / "clang-fuzz/tests/fuzz").glob("fuzz_*") if os.access(p, os.X_OK) and p.is_file()):
         corpus = BUILD / "corpus" / path.name
         corpus.mkdir(parents=True, exist_ok=True)
         seeds = TOP / "tests/fuzz/seeds" / path.name.removeprefix("fuzz_")
-        log = BUILD / f"{path.name}.log"
-        command = [str(path), f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
-                   f"-artifact_prefix={BUILD}/", str(corpus), *([str(seeds)] if seeds.is_dir() else [])]
-        if len(running) >= JOBS:
-            finish(running.pop(0))
-        running.append((path, subprocess.Popen(command, cwd=TOP, env={**os.environ, **SANITIZER_ENV},
-                                               stdout=log.open("w"), stderr=subprocess.STDOUT), log))
-    for entry in running:
-        finish(entry)
-    step(f"{len(fuzzers)} fuzzers", start)
+        jobs.append(Job(f"fuzz {path.name}", [path, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
+                                              f"-artifact_prefix={BUILD}/", corpus, *([seeds] if seeds.is_dir() else [])]))
+    together(jobs)
+    step(f"{len(jobs)} fuzzers", start)
 
 
-def e2e(name, driver, arguments=(), env=None):
-    start = time.monotonic()
-    report = BUILD / f"e2e-{name}-{driver}.xml"
+def e2e(name, driver, label="", arguments=(), env=None):
+    """The job of running the end-to-end tests on a build."""
+    title = f"e2e {name} {driver}{label}"
+    report = BUILD / (title.replace(" ", "-") + ".xml")
     report.unlink(missing_ok=True)
-    run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=failed",
-         f"--basetemp={BUILD}/e2e-tmp", "tests/e2e", f"--junitxml={report}", *arguments],
-        env={"YATAGARASU": str(BUILD / name / "src/app/yatagarasu"), "YATA_IO": driver,
-             "YATA_SLOW_BUILD": "1" if "san" in name else "", **(env or {})})
-    if not report.exists():
-        totals.add(f"e2e {name} {driver}: no report", "failed")
-        return
-    for case in xml.etree.ElementTree.parse(report).iter("testcase"):
-        broken = case.find("failure") is not None or case.find("error") is not None
-        outcome = "failed" if broken else "skipped" if case.find("skipped") is not None else "passed"
-        totals.add(f"e2e {name} {driver}: {case.get('name')}", outcome)
-    step(f"end to end, {name}, {driver}", start)
+
+    def finish(_code):
+        if not report.exists():
+            totals.add(f"{title}: no report", "failed")
+            return
+        for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+            broken = case.find("failure") is not None or case.find("error") is not None
+            outcome = "failed" if broken else "skipped" if case.find("skipped") is not None else "passed"
+            totals.add(f"{title}: {case.get('name')}", outcome)
+
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=failed",
+               f"--basetemp={BUILD}/tmp-{title.replace(' ', '-')}", "tests/e2e", f"--junitxml={report}", *arguments]
+    return Job(title, command, {"YATAGARASU": str(BUILD / name / "src/app/yatagarasu"), "YATA_IO": driver,
+                                "YATA_SLOW_BUILD": "1" if "san" in name else "", **(env or {})}, finish)
+
+
+def long_jobs():
+    """What takes longer than CI may: --long."""
+    differential = ("-long", ["-k", "differential"], {"YATA_DIFFERENTIAL_SECONDS": "600"})
+    return [e2e(name, driver, *differential) for name in ("clang-asan", "clang-tsan") for driver in ("uring", "portable")]
 
 
 def main():
@@ -143,10 +166,12 @@ def main():
     long = "--long" in arguments
     stages = [a for a in arguments if a != "--long"] or STAGES
     for stage in stages:
-        if stage not in STAGES:
+        if stage not in [*STAGES, "long"]:
             sys.exit(f"unknown stage {stage}: {' '.join(STAGES)}")
+    if long and "long" not in stages:
+        stages = [*stages, "long"]
     BUILD.mkdir(exist_ok=True)
-    wanted = {"house": ["gcc-release"], "unit": list(BUILDS), "e2e": E2E + (["clang-tsan"] if long else [])}
+    wanted = {"house": ["gcc-release"], "unit": list(BUILDS), "e2e": E2E, "long": ["gcc-release", "clang-asan", "clang-tsan"]}
     names = [n for n in BUILDS if any(n in wanted.get(s, []) for s in stages)]
     built = {n for n in names if build(n, *BUILDS[n])}
     if "house" in stages and "unit" not in stages and "gcc-release" in built:
@@ -156,17 +181,18 @@ def main():
             if name in built:
                 unit(name)
     if "fuzz" in stages:
-        fuzz(FUZZ_SECONDS if not long else 30 * 60)
+        fuzz(LONG_FUZZ_SECONDS if long else FUZZ_SECONDS)
     if "e2e" in stages:
         for name in E2E:
             for driver in ("uring", "portable"):
                 if name in built:
-                    e2e(name, driver)
-        if long:
-            for name in ("clang-asan", "clang-tsan"):
-                for driver in ("uring", "portable"):
-                    if name in built:
-                        e2e(name, driver, ["-k", "differential or flights"], {"YATA_DIFFERENTIAL_SECONDS": "600"})
+                    start = time.monotonic()
+                    together([e2e(name, driver)])
+                    step(f"end to end, {name}, {driver}", start)
+    if "long" in stages:
+        start = time.monotonic()
+        together(long_jobs())
+        step("what takes long", start)
     for failure in totals.failures:
         print(f"FAILED {failure}")
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
