@@ -1,23 +1,30 @@
 #include "http/cache_control.h"
 
-enum kind { FLAG, SECONDS };
+#include "http/fields.h"
+#include "http/structured.h"
+
+enum kind { FLAG, NAMES, SECONDS };
 
 static const struct directive {
     struct bytes name;
     enum kind kind;
-    size_t offset;
+    size_t offset, names_offset;
 } directives[] = {
 #define FLAG_ROW(text, member)                                                                               \
     {                                                                                                        \
         BYTES(text), FLAG, offsetof(struct cache_control, member)                                            \
+    }
+#define NAMES_ROW(text, member, names)                                                                       \
+    {                                                                                                        \
+        BYTES(text), NAMES, offsetof(struct cache_control, member), offsetof(struct cache_control, names)    \
     }
 #define SECONDS_ROW(text, member)                                                                            \
     {                                                                                                        \
         BYTES(text), SECONDS, offsetof(struct cache_control, member)                                         \
     }
     FLAG_ROW("no-store", no_store),
-    FLAG_ROW("no-cache", no_cache),
-    FLAG_ROW("private", is_private),
+    NAMES_ROW("no-cache", no_cache, no_cache_fields),
+    NAMES_ROW("private", is_private, private_fields),
     FLAG_ROW("public", is_public),
     FLAG_ROW("must-revalidate", must_revalidate),
     FLAG_ROW("proxy-revalidate", proxy_revalidate),
@@ -100,13 +107,43 @@ static void set_seconds(int64_t *slot, struct bytes argument)
     *slot = *slot == DELTA_SECONDS_NONE || *slot == seconds ? seconds : 0;
 }
 
+/* A list of field names, at least one, and nothing else. */
+static bool are_names(struct bytes argument)
+{
+    struct http_list list = http_list_of_value(argument);
+    unsigned count = 0;
+    for (struct bytes name; http_list_next(&list, &name); count++)
+        if (!http_is_token(name))
+            return false;
+    return count > 0;
+}
+
+static void set_names(bool *flag, struct named_fields *named, struct bytes argument)
+{
+    if (are_names(argument) && named->count < CACHE_CONTROL_LISTS)
+        named->lists[named->count++] = argument;
+    else
+        *flag = true;
+}
+
 static void apply(struct cache_control *control, const struct directive *directive, struct bytes argument)
 {
     char *slot = (char *)control + directive->offset;
     if (directive->kind == FLAG)
         *(bool *)slot = true;
+    else if (directive->kind == NAMES)
+        set_names((bool *)slot, (struct named_fields *)(void *)((char *)control + directive->names_offset),
+            unquote(argument));
     else
         set_seconds((int64_t *)(void *)slot, argument);
+}
+
+static const struct directive *directive_of(struct bytes name)
+{
+    for (size_t i = 0; i < sizeof directives / sizeof *directives; i++)
+        if (bytes_equal_nocase(name, directives[i].name))
+            return &directives[i];
+    return NULL;
 }
 
 static void add_element(struct cache_control *control, struct bytes element)
@@ -118,12 +155,9 @@ static void add_element(struct cache_control *control, struct bytes element)
     struct bytes name = bytes_trim(bytes_of(element.ptr, name_len));
     if (name.len != name_len)
         argument = bytes_of(NULL, 0);
-    for (size_t i = 0; i < sizeof directives / sizeof *directives; i++) {
-        if (bytes_equal_nocase(name, directives[i].name)) {
-            apply(control, &directives[i], argument);
-            return;
-        }
-    }
+    const struct directive *directive = directive_of(name);
+    if (directive)
+        apply(control, directive, argument);
 }
 
 void cache_control_add(struct cache_control *control, struct bytes value)
@@ -133,4 +167,57 @@ void cache_control_add(struct cache_control *control, struct bytes value)
         if (element.len > 0)
             add_element(control, element);
     }
+}
+
+/* ---- targeted fields ---- */
+
+/* The directive is as if it had not come before. */
+static void forget(struct cache_control *control, const struct directive *directive)
+{
+    char *slot = (char *)control + directive->offset;
+    if (directive->kind == SECONDS) {
+        *(int64_t *)(void *)slot = DELTA_SECONDS_NONE;
+        return;
+    }
+    *(bool *)slot = false;
+    if (directive->kind == NAMES)
+        ((struct named_fields *)(void *)((char *)control + directive->names_offset))->count = 0;
+}
+
+static int64_t member_seconds(const struct structured_value *value)
+{
+    if (value->type != STRUCTURED_INTEGER || value->number < 0)
+        return 0;
+    return value->number > DELTA_SECONDS_MAX ? DELTA_SECONDS_MAX : value->number;
+}
+
+static void apply_member(struct cache_control *control, const struct structured_member *member)
+{
+    const struct directive *directive = directive_of(member->key);
+    if (!directive)
+        return;
+    forget(control, directive);
+    if (directive->kind == SECONDS)
+        *(int64_t *)(void *)((char *)control + directive->offset) = member_seconds(&member->value);
+    else if (member->value.type != STRUCTURED_BOOLEAN || member->value.number)
+        apply(control, directive, member->value.text);
+}
+
+bool cache_control_targeted(struct cache_control *control, struct bytes value)
+{
+    struct structured_member member;
+    unsigned count = 0;
+    if (!structured_check(STRUCTURED_DICTIONARY, value))
+        return false;
+    for (; structured_next_member(STRUCTURED_DICTIONARY, &value, &member); count++)
+        apply_member(control, &member);
+    return count > 0;
+}
+
+bool named_fields_have(const struct named_fields *named, struct bytes name)
+{
+    for (unsigned i = 0; i < named->count; i++)
+        if (http_list_has(http_list_of_value(named->lists[i]), name))
+            return true;
+    return false;
 }

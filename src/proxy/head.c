@@ -82,23 +82,44 @@ static void read_times(struct head *head, const struct origin_head *answer, stru
     });
 }
 
-static void read_freshness(struct head *head, struct bytes fields, int64_t now_s)
+/* A stored line, "Name: value\r\n", in its two parts; without a colon it has no name. */
+static void split_line(struct bytes line, struct bytes *name, struct bytes *value)
+{
+    const uint8_t *colon = memchr(line.ptr, ':', line.len);
+    while (line.len > 0 && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == '\r'))
+        line.len--;
+    *name = bytes_of(line.ptr, colon ? (size_t)(colon - line.ptr) : 0);
+    *value = colon ? bytes_trim(bytes_from(line, name->len + 1)) : (struct bytes){0};
+}
+
+/* RFC 9111 5.2.2.4 and 5.2.2.7: fields that no-cache and private name are not kept. The directives borrow
+ * from the lines, so these are copied, not moved. */
+static int drop_named(struct head *head, const struct cache_control *control, struct arena *arena)
+{
+    struct bytes rest = head->fields, line, name, value;
+    if (control->no_cache_fields.count + control->private_fields.count == 0)
+        return 0;
+    uint8_t *kept = arena_take(arena, rest.len);
+    if (!kept)
+        return E_TOO_LARGE;
+    struct writer w = writer_of(kept, rest.len);
+    while (head_next_line(&rest, &line)) {
+        split_line(line, &name, &value);
+        if (!named_fields_have(&control->no_cache_fields, name) &&
+            !named_fields_have(&control->private_fields, name))
+            write_bytes(&w, line);
+    }
+    head->fields = writer_bytes(&w);
+    return 0;
+}
+
+static int read_freshness(struct head *head, int64_t now_s, struct arena *arena)
 {
     struct cache_control control;
-    struct bytes expires = {0};
+    struct bytes expires = {0}, rest = head->fields, line, name, value;
     cache_control_init(&control);
-    while (fields.len) {
-        const uint8_t *end = memchr(fields.ptr, '\n', fields.len);
-        CHECK(end);
-        struct bytes line = bytes_of(fields.ptr, (size_t)(end - fields.ptr));
-        fields = bytes_from(fields, line.len + 1);
-        const uint8_t *colon = memchr(line.ptr, ':', line.len);
-        if (!colon)
-            continue;
-        if (line.ptr[line.len - 1] == '\r')
-            line.len--;
-        struct bytes name = bytes_of(line.ptr, (size_t)(colon - line.ptr));
-        struct bytes value = bytes_trim(bytes_from(line, name.len + 1));
+    while (head_next_line(&rest, &line)) {
+        split_line(line, &name, &value);
         if (bytes_equal_nocase(name, BYTES("cache-control")))
             cache_control_add(&control, value);
         else if (bytes_equal_nocase(name, BYTES("expires")))
@@ -114,6 +135,7 @@ static void read_freshness(struct head *head, struct bytes fields, int64_t now_s
     head->no_store = !freshness.store;
     head->no_cache = freshness.source == FRESHNESS_NO_CACHE;
     head->lifetime_s = freshness.source == FRESHNESS_DEFAULT ? DELTA_SECONDS_NONE : freshness.lifetime_s;
+    return drop_named(head, &control, arena);
 }
 
 static void read_validators(struct head *head, struct bytes etag, struct bytes last_modified, int64_t now_s)
@@ -156,8 +178,7 @@ int head_from_origin(struct head *head, const struct origin_head *answer, struct
     random_os(head->body_id, sizeof head->body_id);
     read_times(head, answer, times);
     read_validators(head, etag, answer->last_modified, times.response_s);
-    read_freshness(head, head->fields, times.response_s);
-    return 0;
+    return read_freshness(head, times.response_s, arena);
 }
 
 /* What a 304 can't change: it names the representation we hold, and a Content-Type in an answer without a
@@ -171,15 +192,11 @@ static bool field_is_fixed(struct bytes name)
 /* Copies the stored lines whose names the answer does not repeat. */
 static void write_kept(struct writer *w, struct bytes stored, const struct origin_head *answer)
 {
-    while (stored.len) {
-        const uint8_t *end = memchr(stored.ptr, '\n', stored.len);
-        CHECK(end);
-        struct bytes line = bytes_of(stored.ptr, (size_t)(end - stored.ptr) + 1);
-        const uint8_t *colon = memchr(line.ptr, ':', line.len);
-        struct bytes name = bytes_of(line.ptr, colon ? (size_t)(colon - line.ptr) : 0);
+    struct bytes line, name, value;
+    while (head_next_line(&stored, &line)) {
+        split_line(line, &name, &value);
         if (field_is_fixed(name) || !find(answer, name).ptr)
             write_bytes(w, line);
-        stored = bytes_from(stored, line.len);
     }
 }
 
@@ -204,8 +221,7 @@ int head_freshen(struct head *head, const struct head *stored, const struct orig
     read_times(head, answer, times);
     if (answer->last_modified.len)
         read_validators(head, stored->etag, answer->last_modified, times.response_s);
-    read_freshness(head, head->fields, times.response_s);
-    return 0;
+    return read_freshness(head, times.response_s, arena);
 }
 
 uint32_t head_encoded_bytes(const struct head *head)

@@ -1,6 +1,7 @@
 /* Structured fields: what is valid can be walked and decoded to its end. */
 #include <stdlib.h>
 
+#include "http/cache_control.h"
 #include "http/structured.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -37,5 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             use_member(&m);
         CHECK(kind != STRUCTURED_ITEM || count == 1);
     }
+    struct cache_control control;
+    cache_control_init(&control);
+    (void)!cache_control_targeted(&control, bytes_of(data, size));
+    CHECK(control.max_age_s >= DELTA_SECONDS_NONE && control.max_age_s <= DELTA_SECONDS_MAX);
     return 0;
 }

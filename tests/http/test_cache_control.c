@@ -48,9 +48,13 @@ static const struct {
     {"No-Store, max-age=60", NO_STORE, 60, NONE, NONE, NONE},
     {"no-store=1", NO_STORE, NONE, NONE, NONE, NONE},
     {"no-cache", NO_CACHE, NONE, NONE, NONE, NONE},
-    {"no-cache=\"Set-Cookie, X\", max-age=5", NO_CACHE, 5, NONE, NONE, NONE},
+    {"no-cache=\"Set-Cookie, X\", max-age=5", 0, 5, NONE, NONE, NONE},
+    {"no-cache=\"Set-Cookie\", no-cache", NO_CACHE, NONE, NONE, NONE, NONE},
+    {"no-cache=\"\", private=\"a b\"", NO_CACHE | PRIVATE, NONE, NONE, NONE, NONE},
+    {"no-cache=\"a\\\"b\", private=", NO_CACHE | PRIVATE, NONE, NONE, NONE, NONE},
+    {"private=\"a\", private=b, private=\"c\", private=d, private=e", PRIVATE, NONE, NONE, NONE, NONE},
     {"private", PRIVATE, NONE, NONE, NONE, NONE},
-    {"private=\"a\"", PRIVATE, NONE, NONE, NONE, NONE},
+    {"private=\"a\"", 0, NONE, NONE, NONE, NONE},
     {"public, must-revalidate, proxy-revalidate, must-understand, immutable, no-transform",
         PUBLIC | MUST_REVALIDATE | PROXY_REVALIDATE | MUST_UNDERSTAND | IMMUTABLE | NO_TRANSFORM, NONE, NONE,
         NONE, NONE},
@@ -120,11 +124,71 @@ static void test_several_lines(void **state)
     assert_int_equal(control.max_age_s, 0);
 }
 
+/* RFC 9111 5.2.2.4, 5.2.2.7: the fields that are meant. */
+static void test_named_fields(void **state)
+{
+    struct cache_control control;
+    (void)state;
+    cache_control_init(&control);
+    cache_control_add(&control, BYTES("private=\"X-One, x-two\", no-cache=\"Set-Cookie\""));
+    cache_control_add(&control, BYTES("private=X-Three"));
+    assert_false(control.is_private || control.no_cache);
+    assert_true(named_fields_have(&control.private_fields, BYTES("x-one")));
+    assert_true(named_fields_have(&control.private_fields, BYTES("X-Two")));
+    assert_true(named_fields_have(&control.private_fields, BYTES("x-three")));
+    assert_true(named_fields_have(&control.no_cache_fields, BYTES("set-cookie")));
+    assert_false(named_fields_have(&control.private_fields, BYTES("x-thre")));
+    assert_false(named_fields_have(&control.no_cache_fields, BYTES("x-one")));
+}
+
+/* RFC 9213 2.1. */
+static void test_targeted(void **state)
+{
+    static const struct {
+        const char *value;
+        bool valid;
+        unsigned flags;
+        int64_t max_age, s_maxage;
+    } rows[] = {
+        {"max-age=60", true, 0, 60, NONE},
+        {"max-age=60;parameter, s-maxage=5", true, 0, 60, 5},
+        {"no-store, private", true, NO_STORE | PRIVATE, NONE, NONE},
+        {"no-store=?0, max-age=7", true, 0, 7, NONE},
+        {"no-cache=\"a\", max-age=7", true, 0, 7, NONE},
+        {"max-age=1, max-age=2", true, 0, 2, NONE},
+        {"no-cache, no-cache=\"a\"", true, 0, NONE, NONE},
+        {"max-age=-1, s-maxage=1.5", true, 0, 0, 0},
+        {"max-age=\"60\", s-maxage=(1)", true, 0, 0, 0},
+        {"max-age=999999999999999", true, 0, MAX, NONE},
+        {"unknown=4, must-revalidate", true, MUST_REVALIDATE, NONE, NONE},
+        /* these count as absent */
+        {"", false, 0, NONE, NONE},
+        {"  ", false, 0, NONE, NONE},
+        {"max-age=60,", false, 0, NONE, NONE},
+        {"max-age =60", false, 0, NONE, NONE},
+        {"MAX-AGE=60", false, 0, NONE, NONE},
+        {"no-store, max-age=", false, 0, NONE, NONE},
+        {"max-age=1000000000000000", false, 0, NONE, NONE},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct cache_control control;
+        cache_control_init(&control);
+        bool valid = cache_control_targeted(&control, bytes_of_string(rows[i].value));
+        if (valid != rows[i].valid || flags_of(&control) != rows[i].flags ||
+            control.max_age_s != rows[i].max_age || control.s_maxage_s != rows[i].s_maxage)
+            fail_msg("'%s': %d, flags %x, %lld %lld", rows[i].value, valid, flags_of(&control),
+                (long long)control.max_age_s, (long long)control.s_maxage_s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_several_lines),
+        cmocka_unit_test(test_named_fields),
+        cmocka_unit_test(test_targeted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

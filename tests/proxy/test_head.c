@@ -100,6 +100,29 @@ static void keeps_what_belongs_to_the_object(void **state)
     assert_int_equal(head.last_modified_s, 784111777);
 }
 
+/* RFC 9111 5.2.2.4, 5.2.2.7: and a 304 that names a field takes it from what is stored. */
+static void named_fields_are_not_kept(void **state)
+{
+    struct stage *stage = *state;
+    static const struct origin_field fields[] = {
+        FIELD("X-One", "1"),
+        FIELD("X-Two", "2"),
+        FIELD("X-Three", "3"),
+        FIELD("Cache-Control", "max-age=60, private=\"x-one\", no-cache=\"X-Two\""),
+    };
+    static const struct origin_field later[] = {FIELD("Cache-Control", "private=\"X-Three\", max-age=5")};
+    struct head_times times = {.request_s = 1000, .response_s = 1000};
+    struct origin_head answer = answer_of(fields, 4);
+    struct head head, fresh;
+    assert_int_equal(head_from_origin(&head, &answer, times, 65536, &stage->arena), 0);
+    assert_true(bytes_equal(head.fields,
+        BYTES("X-Three: 3\r\nCache-Control: max-age=60, private=\"x-one\", no-cache=\"X-Two\"\r\n")));
+    assert_true(!head.no_store && !head.no_cache && head.lifetime_s == 60);
+    answer = answer_of(later, 1);
+    assert_int_equal(head_freshen(&fresh, &head, &answer, times, &stage->arena), 0);
+    assert_true(bytes_equal(fresh.fields, BYTES("Cache-Control: private=\"X-Three\", max-age=5\r\n")));
+}
+
 static void comes_back_as_it_was(void **state)
 {
     struct stage *stage = *state;
@@ -201,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(keeps_what_belongs_to_the_object, setup, teardown),
+        cmocka_unit_test_setup_teardown(named_fields_are_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(comes_back_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(larger_than_one_extent, setup, teardown),
