@@ -50,6 +50,12 @@ struct freshness freshness_of(const struct freshness_input *input)
     return speak(FRESHNESS_DEFAULT, input->default_ttl_s);
 }
 
+int64_t freshness_heuristic(int64_t date_s, int64_t last_modified_s, int64_t max_s)
+{
+    int64_t tenth_s = clamp(difference(date_s, last_modified_s) / 10);
+    return tenth_s < max_s ? tenth_s : clamp(max_s);
+}
+
 int64_t age_initial(const struct age_input *input)
 {
     int64_t apparent_s = clamp(difference(input->response_time_s, input->date_s));

@@ -38,6 +38,10 @@ struct freshness {
 
 struct freshness freshness_of(const struct freshness_input *input);
 
+/* RFC 9111 4.2.2: a tenth of the time since the last change, at most `max_s`; 0 where that is in the future.
+ * For answers that state no time and whose status allows it (storable.h). */
+int64_t freshness_heuristic(int64_t date_s, int64_t last_modified_s, int64_t max_s);
+
 /* RFC 9111 4.2.3. */
 struct age_input {
     int64_t age_value_s; /* of the Age field, 0 where absent or malformed */

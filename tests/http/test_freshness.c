@@ -61,6 +61,24 @@ static void test_order(void **state)
     }
 }
 
+static void test_heuristic(void **state)
+{
+    static const struct {
+        int64_t date, modified, max, lifetime;
+    } rows[] = {
+        {1000, 0, 86400, 100},
+        {1000, 991, 86400, 0},
+        {1000, 1000, 86400, 0},
+        {1000, 2000, 86400, 0}, /* changed in the future */
+        {DATE, 0, 86400, 86400},
+        {DATE, 0, 0, 0},
+        {INT64_MAX, INT64_MIN, INT64_MAX, DELTA_SECONDS_MAX},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(freshness_heuristic(rows[i].date, rows[i].modified, rows[i].max), rows[i].lifetime);
+}
+
 static void test_initial_age(void **state)
 {
     static const struct {
@@ -110,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_heuristic),
         cmocka_unit_test(test_initial_age),
         cmocka_unit_test(test_current_age),
         cmocka_unit_test(test_age_field),
