@@ -2,9 +2,9 @@
  * Memory and disk as one store. Reads of one whole item from disk are joined: the first asker starts a read
  * that belongs to the cache, the others wait for it, on whatever loops; each is answered on its own.
  *
- * An item read from disk enters memory first and is then compared with the index: if it was removed or
- * replaced while it was being read, it goes again. Removing works in the other order (disk, then memory), so
- * one of the two sees the other.
+ * An item read from disk enters memory under the lock that guards the joined reads, unless its key was
+ * removed or replaced meanwhile. Removing and replacing work in this order: disk, joined reads, memory. So
+ * either the read knows, or what it kept is taken out again before the removal returns.
  *
  * One lock guards the joined reads; it is never held over I/O or a callback, and memory hits don't touch it.
  */
@@ -237,27 +237,14 @@ static void deliver(struct io_message *message)
         left_now(worker);
 }
 
-/* Into memory, unless it was removed or replaced while it was read. */
-static void keep(struct cache *cache, struct joined *joined, struct item *item)
-{
-    if (!reader_is_current(joined->disk_get))
-        return;
-    memory_insert(cache->memory, item, item_sequence(item));
-    if (!reader_is_current(joined->disk_get))
-        memory_remove(cache->memory, item_key(item), item_sequence(item) + 1);
-}
-
 static void joined_done(void *context, int result, struct item *item)
 {
     struct joined *joined = context;
     struct cache *cache = joined->cache;
     bool whole = result == 0 && item_held_len(item) == item_value_len(item);
     pthread_mutex_lock(&cache->lock);
-    bool wanted = joined->keep;
-    pthread_mutex_unlock(&cache->lock);
-    if (whole && wanted)
-        keep(cache, joined, item);
-    pthread_mutex_lock(&cache->lock);
+    if (whole && joined->keep && !joined->removed)
+        memory_insert(cache->memory, item, item_sequence(item));
     list_remove(&joined->chain);
     for (struct list_node *node; (node = list_pop_front(&joined->waiters)) != NULL;) {
         struct cache_get *get = CONTAINER_OF(node, struct cache_get, cache.node);
@@ -384,10 +371,9 @@ void cache_put(struct cache *cache, struct io_loop *loop, struct item *item, uns
     CHECK(item_is_complete(item));
     uint64_t sequence =
         cache->disk != NULL ? disk_next_sequence(cache->disk) : atomic_fetch_add(&cache->sequence, 1) + 1;
+    item_sequence_set(item, sequence); /* also where a newer one has overtaken it in memory */
     if (where & CACHE_PUT_MEMORY)
         memory_insert(cache->memory, item, sequence);
-    else
-        item_sequence_set(item, sequence);
     if (cache->disk == NULL)
         return;
     if (where & CACHE_PUT_DISK)
@@ -397,8 +383,7 @@ void cache_put(struct cache *cache, struct io_loop *loop, struct item *item, uns
     /* Who asks from now on must not be answered by a read that began before, even if memory has evicted the
      * item again. */
     unjoin(cache, item_key(item));
-    if (!(where & CACHE_PUT_MEMORY))
-        memory_remove(cache->memory, item_key(item), sequence);
+    memory_remove(cache->memory, item_key(item), sequence); /* an older one that such a read has kept */
 }
 
 struct remove_later {

@@ -88,7 +88,7 @@ bool disk_may_have(struct disk *disk, struct item_key key);
  * on this loop, never inside the call: result 0 and *item, a reference for the callee, not inserted in
  * memory; or E_MISSING, E_CORRUPT, E_EXHAUSTED, -EIO. The item is whole when the whole value was asked for,
  * when it is smaller than 64 KiB, or still in writing; else a part that covers what was asked for, in blocks
- * of 16 KiB. The key's bytes are copied. */
+ * of 16 KiB. E_MISSING also where `from` lies past its end. The key's bytes are copied. */
 struct disk_get;
 struct disk_get *disk_get(struct disk *disk, struct io_loop *loop, struct item_key key, uint32_t from,
     uint32_t len, void (*done)(void *context, int result, struct item *item), void *context);

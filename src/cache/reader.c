@@ -371,8 +371,8 @@ static struct disk_get *look_up(struct disk_get *get, uint32_t from, uint32_t le
         return answer_later(get, E_MISSING);
     }
     int result = 0;
-    if (from > get->value_len)
-        result = E_MISSING;
+    if (from > 0 && from >= get->value_len)
+        result = E_MISSING; /* there is nothing to read */
     else if (stalled(device, io_now_ns(get->worker->loop)) ||
              atomic_load(&device->reads_in_flight) >= DEVICE_READS_MAX)
         result = E_EXHAUSTED;
@@ -408,19 +408,4 @@ struct disk_get *reader_start(struct device *device, struct disk_worker *worker,
     memcpy(get->key, key.bytes.ptr, key.bytes.len);
     get->hash = device_hash(device, key.kind, key.bytes);
     return look_up(get, from, len);
-}
-
-bool reader_is_current(const struct disk_get *get)
-{
-    struct device *device = get->device;
-    if (get->place == 0) { /* came from `writing` */
-        struct item *item;
-        bool there = writing_find(device, get->hash, key_of(get), &item) && item != NULL;
-        if (there)
-            item_unref(&item);
-        struct index_entry entry;
-        return there || index_find(device->index, get->hash, &entry);
-    }
-    struct index_entry entry;
-    return index_find(device->index, get->hash, &entry) && entry.place == get->place;
 }

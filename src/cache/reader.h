@@ -46,8 +46,6 @@ struct disk_get *reader_start(struct device *device, struct disk_worker *worker,
 /* A get that has its result already; device may be NULL. */
 struct disk_get *reader_answer(struct disk_worker *worker, int result,
     void (*done)(void *context, int result, struct item *item), void *context);
-/* In the callback: whether what was read is still what the index shows. */
-bool reader_is_current(const struct disk_get *get);
 /* worker->message: runs the callbacks of the gets that are ready. */
 void reader_deliver(struct io_message *message);
 void reader_free_gets(struct disk_worker *worker);

@@ -357,10 +357,43 @@ static void many_threads(void **state)
     end(&stage);
 }
 
+/* A read that finds an item in writing is overtaken by a replacement on disk only: what it read is not kept.
+ */
+static void a_replaced_item_is_not_kept(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    struct answer answer;
+    put(&stage, 1, 1, 1000, CACHE_PUT_DISK);
+    start(&stage, &answer, 1, true);
+    put(&stage, 1, 2, 1000, CACHE_PUT_DISK);
+    assert_int_equal(wait_for(&stage, &answer), 0);
+    assert_false(in_memory(&stage, 1));
+    end(&stage);
+}
+
+/* Two puts of one key: the one with the lower sequence comes to memory last. */
+static void an_overtaken_put(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    struct item *newer = stage_item(&stage, 1, 9, 1000);
+    uint64_t sequence = item_sequence(newer) + 1000;
+    memory_insert(stage.memory, newer, sequence);
+    item_unref(&newer);
+    put(&stage, 1, 1, 1000, CACHE_PUT_MEMORY | CACHE_PUT_DISK);
+    struct item *found = cache_find(stage.cache, key_of(1));
+    assert_int_equal(item_sequence(found), sequence);
+    item_unref(&found);
+    end(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(both_tiers), cmocka_unit_test(joined_reads),
-        cmocka_unit_test(remove_while_reading), cmocka_unit_test(without_a_disk),
-        cmocka_unit_test(many_threads)};
+        cmocka_unit_test(remove_while_reading), cmocka_unit_test(a_replaced_item_is_not_kept),
+        cmocka_unit_test(an_overtaken_put), cmocka_unit_test(without_a_disk), cmocka_unit_test(many_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

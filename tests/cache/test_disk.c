@@ -86,6 +86,8 @@ static void parts(void **state)
             assert_int_equal(stage_get_part(&stage, 4, 9, 262100, rows[i].from, rows[i].len), 0);
     }
     assert_int_equal(stage_get_part(&stage, 2, 8, 30000, 20000, 5), 0);
+    assert_int_equal(stage_get_part(&stage, 1, 7, 262144, 262144, 1), E_MISSING); /* past its end */
+    assert_int_equal(stage_get_part(&stage, 2, 8, 30000, 30000, 1), E_MISSING);
     assert_int_equal(stage_close(&stage), 0);
     finish(&stage);
 }
