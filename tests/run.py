@@ -17,12 +17,13 @@ BUILD = TOP / "build"
 STAGES = ["house", "unit", "fuzz", "e2e"]  # and "long", with --long or by name
 FUZZ_SECONDS = int(os.environ.get("YATA_FUZZ_SECONDS", "20"))
 LONG_FUZZ_SECONDS = 300
+LONG_CHURN_SECONDS = 30 * 60
 JOBS = os.cpu_count() or 2
 
 RELEASE = ["-Dbuildtype=release", "-Db_ndebug=false", "-Dwerror=true"]
 # name: (compiler, meson options)
 BUILDS = {
-    "gcc-release": ("gcc", [*RELEASE, "-Dseeds=1000"]),
+    "gcc-release": ("gcc", [*RELEASE, "-Dseeds=1000", "-Dchurn_seconds=20"]),
     "clang-asan": ("clang", ["-Dwerror=true", "-Dsanitize=address,undefined", "-Db_lundef=false"]),
     "clang-tsan": ("clang", ["-Dwerror=true", "-Dsanitize=thread", "-Db_lundef=false"]),
     "clang-release": ("clang", RELEASE),
@@ -158,7 +159,9 @@ def e2e(name, driver, label="", arguments=(), env=None):
 def long_jobs():
     """What takes longer than CI may: --long."""
     differential = ("-long", ["-k", "differential"], {"YATA_DIFFERENTIAL_SECONDS": "600"})
-    return [e2e(name, driver, *differential) for name in ("clang-asan", "clang-tsan") for driver in ("uring", "portable")]
+    churn = [Job(f"churn {driver}", [BUILD / "gcc-release/tests/cache/test_churn", LONG_CHURN_SECONDS], {"YATA_IO": driver})
+             for driver in ("uring", "portable")]
+    return churn + [e2e(name, driver, *differential) for name in ("clang-asan", "clang-tsan") for driver in ("uring", "portable")]
 
 
 def main():
