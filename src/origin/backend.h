@@ -1,5 +1,5 @@
 /*
- * Between origin.c, client.c and the kinds of origin (s3.c, file.c, fake.c). Private to src/origin/.
+ * Between origin.c, client.c and the kinds of origin (transfer.c, file.c, fake.c). Private to src/origin/.
  *
  * A *job* is one running fetch as its kind keeps it: heap memory that begins with struct job. It is born in
  * origin_fetch_start, tells its end once by job_finish (job->fetch is NULL from then on) and dies, by
@@ -18,17 +18,18 @@
 #include "origin/origin.h"
 #include "origin/retry.h"
 
-enum origin_kind { ORIGIN_S3, ORIGIN_FILE, ORIGIN_FAKE };
+enum origin_kind { ORIGIN_S3, ORIGIN_HTTP, ORIGIN_FILE, ORIGIN_FAKE };
 
 struct origin {
     enum origin_kind kind;
-    struct endpoint endpoint; /* s3 */
+    struct endpoint endpoint; /* s3, http */
     struct retry_policy retry;
     char *name, *folder, *bucket, *region, *access_key, *secret_key, *session_token, *ca_file;
+    char *base; /* http: what goes before every target, "" or "/path" */
     bool path_style;
     uint64_t connect_timeout_ns, first_byte_timeout_ns, stall_timeout_ns;
     unsigned pool_size;
-    char identity[ENDPOINT_TEXT_MAX + 1];
+    char identity[ENDPOINT_TEXT_MAX + ENDPOINT_BASE_MAX + 1];
     struct origin_stats stats;
     struct fake *fake;
 };
@@ -43,16 +44,22 @@ struct origin_client {
     struct origin_fetch
         *unborn;            /* no memory for a job: done comes in the next turn; linked by ->implementation */
     struct alarm kick;      /* "now": runs what is ready */
-    struct curl_loop *curl; /* made for the first s3 fetch */
+    struct curl_loop *curl; /* made for the first fetch over HTTP */
     bool curl_stopping, curl_stopped;
-    struct list_node lanes; /* s3: of each origin in use here */
+    struct list_node lanes; /* s3, http: of each origin in use here */
     struct random random;
     bool stopping, stopped;
     void (*stop_done)(void *context);
     void *stop_context;
 };
 
-enum job_wake { JOB_START = 1, JOB_RESUME = 2, JOB_CANCEL = 4, JOB_PLACE = 8 /* s3: in the lane */ };
+enum job_wake {
+    JOB_START = 1,
+    JOB_RESUME = 2, /* the body's reader */
+    JOB_CANCEL = 4,
+    JOB_PLACE = 8, /* s3, http: in the lane */
+    JOB_FEED = 16, /* http: there is more of the upload */
+};
 
 struct job {
     struct list_node node, ready;
@@ -74,17 +81,17 @@ unsigned origin_error_status(int error);
 
 /* The kinds. _create returns NULL when memory is short. _woken runs from the loop, only while job->fetch is
  * set. */
-struct job *s3_job_create(void);
-void s3_job_woken(struct job *job, unsigned wake);
+struct job *transfer_job_create(void);
+void transfer_job_woken(struct job *job, unsigned wake);
 struct job *file_job_create(void);
 void file_job_woken(struct job *job, unsigned wake);
 struct job *fake_job_create(void);
 void fake_job_woken(struct job *job, unsigned wake);
 
-/* s3: frees what the client holds for it when no job is left. True when nothing is; otherwise client_nudge()
- * is called later. */
-bool s3_client_stop(struct origin_client *client);
-void s3_client_free(struct origin_client *client);
+/* s3, http: frees what the client holds for them when no job is left. True when nothing is; otherwise
+ * client_nudge() is called later. */
+bool transfer_client_stop(struct origin_client *client);
+void transfer_client_free(struct origin_client *client);
 void fake_destroy(struct fake *fake);
 /* Goes on with a stop, if there is one, in the next turn. */
 void client_nudge(struct origin_client *client);

@@ -16,7 +16,8 @@ static struct job *job_create(enum origin_kind kind)
 {
     switch (kind) {
     case ORIGIN_S3:
-        return s3_job_create();
+    case ORIGIN_HTTP:
+        return transfer_job_create();
     case ORIGIN_FILE:
         return file_job_create();
     case ORIGIN_FAKE:
@@ -29,7 +30,8 @@ static void job_run(struct job *job, unsigned wake)
 {
     switch (job->origin->kind) {
     case ORIGIN_S3:
-        s3_job_woken(job, wake);
+    case ORIGIN_HTTP:
+        transfer_job_woken(job, wake);
         break;
     case ORIGIN_FILE:
         file_job_woken(job, wake);
@@ -148,7 +150,7 @@ static void client_settle(struct origin_client *client)
         return;
     if (!list_empty(&client->jobs) || client->unborn != NULL || alarm_busy(&client->kick))
         return;
-    if (!s3_client_stop(client))
+    if (!transfer_client_stop(client))
         return;
     client->stopped = true;
     client->stop_done(client->stop_context);
@@ -209,7 +211,7 @@ void origin_client_stop(struct origin_client *client, void (*done)(void *context
 void origin_client_destroy(struct origin_client *client)
 {
     CHECK(client->stopped);
-    s3_client_free(client);
+    transfer_client_free(client);
     free(client);
 }
 
@@ -221,6 +223,8 @@ void origin_fetch_start(struct origin_client *client, struct origin *origin, str
     fetch->status = fetch->retry_after_s = fetch->attempts = 0;
     fetch->total = UINT64_MAX;
     fetch->code[0] = '\0';
+    fetch->trailers = NULL;
+    fetch->trailer_count = 0;
     fetch->started_ns = io_now_ns(client->loop);
     fetch->first_byte_ns = 0;
     struct job *job = client->stopping ? NULL : job_create(origin->kind);
@@ -244,6 +248,12 @@ void origin_fetch_resume(struct origin_fetch *fetch)
 {
     if (fetch->error == 0)
         job_wake(fetch->implementation, JOB_RESUME);
+}
+
+void origin_fetch_feed(struct origin_fetch *fetch)
+{
+    if (fetch->error == 0)
+        job_wake(fetch->implementation, JOB_FEED);
 }
 
 void origin_fetch_cancel(struct origin_fetch *fetch)

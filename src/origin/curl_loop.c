@@ -319,10 +319,10 @@ void curl_loop_remove(struct curl_loop *loop, CURL *easy)
     leave(loop);
 }
 
-CURLcode curl_loop_unpause(struct curl_loop *loop, CURL *easy)
+CURLcode curl_loop_pause(struct curl_loop *loop, CURL *easy, bool receiving, bool sending)
 {
     enter(loop);
-    CURLcode code = curl_easy_pause(easy, CURLPAUSE_CONT);
+    CURLcode code = curl_easy_pause(easy, (receiving ? CURLPAUSE_RECV : 0) | (sending ? CURLPAUSE_SEND : 0));
     leave(loop);
     return code;
 }

@@ -31,8 +31,8 @@ void curl_loop_keep(struct curl_loop *loop, unsigned connections);
 MUST_CHECK int curl_loop_add(struct curl_loop *loop, CURL *easy);
 /* Ends the transfer, if it still runs. No callback of it comes any more. */
 void curl_loop_remove(struct curl_loop *loop, CURL *easy);
-/* Continues a paused transfer: its callbacks may run inside. */
-CURLcode curl_loop_unpause(struct curl_loop *loop, CURL *easy);
+/* Which directions of a transfer stay paused; the others go on: their callbacks may run inside. */
+CURLcode curl_loop_pause(struct curl_loop *loop, CURL *easy, bool receiving, bool sending);
 /* Closes all connections, with no transfer left. True when no op is in flight any more; else idle() is called
  * once, when that is so. */
 bool curl_loop_stop(struct curl_loop *loop, void (*idle)(void *context), void *context);

@@ -116,6 +116,52 @@ const char *endpoint_parse(struct endpoint *endpoint, struct bytes text)
     return why != NULL ? why : take_port(endpoint, text);
 }
 
+/* "." or "..", also encoded: two servers would read them in two ways. */
+static bool is_dot_segment(struct bytes segment)
+{
+    unsigned dots = 0;
+    while (segment.len > 0) {
+        bool encoded = segment.len >= 3 && bytes_equal_nocase(bytes_of(segment.ptr, 3), BYTES("%2e"));
+        if (!encoded && segment.ptr[0] != '.')
+            return false;
+        segment = bytes_from(segment, encoded ? 3 : 1);
+        dots++;
+    }
+    return dots == 1 || dots == 2;
+}
+
+static const char *check_base(struct bytes base)
+{
+    size_t start = 0;
+    if (base.len > ENDPOINT_BASE_MAX)
+        return "the endpoint's path is too long";
+    for (size_t i = 0; i <= base.len; i++) {
+        uint8_t c = i < base.len ? base.ptr[i] : '/';
+        if (c <= ' ' || c >= 0x7f || c == '?' || c == '#' || c == '\\' || c == '"')
+            return "the endpoint's path has a character that a path can't have";
+        if (c != '/')
+            continue;
+        if (is_dot_segment(bytes_of(base.ptr + start, i - start)))
+            return "the endpoint's path has a dot segment";
+        start = i + 1;
+    }
+    return NULL;
+}
+
+const char *endpoint_find_base(struct bytes text, struct bytes *before, struct bytes *base)
+{
+    static const char mark[] = "://";
+    const uint8_t *scheme = memmem(text.ptr, text.len, mark, sizeof mark - 1);
+    size_t host = scheme == NULL ? text.len : (size_t)(scheme - text.ptr) + sizeof mark - 1;
+    const uint8_t *slash = host < text.len ? memchr(text.ptr + host, '/', text.len - host) : NULL;
+    size_t len = slash == NULL ? text.len : (size_t)(slash - text.ptr);
+    *before = bytes_of(text.ptr, len);
+    *base = bytes_from(text, len);
+    while (base->len > 0 && base->ptr[base->len - 1] == '/')
+        base->len--;
+    return check_base(*base);
+}
+
 const char *endpoint_of_region(struct endpoint *endpoint, struct bytes region)
 {
     char text[ENDPOINT_TEXT_MAX];
@@ -189,6 +235,13 @@ void endpoint_write(const struct endpoint *endpoint, struct writer *w)
     write_port(endpoint, w);
 }
 
+void endpoint_write_authority(const struct endpoint *endpoint, struct writer *w)
+{
+    write_host(endpoint, w);
+    if (endpoint->port != (endpoint->https ? 443 : 80))
+        write_port(endpoint, w);
+}
+
 void endpoint_write_host(
     const struct endpoint *endpoint, struct bytes bucket, bool path_style, struct writer *w)
 {
@@ -196,9 +249,7 @@ void endpoint_write_host(
         write_bytes(w, bucket);
         write_u8(w, '.');
     }
-    write_host(endpoint, w);
-    if (endpoint->port != (endpoint->https ? 443 : 80))
-        write_port(endpoint, w);
+    endpoint_write_authority(endpoint, w);
 }
 
 void endpoint_write_path(struct bytes bucket, struct bytes key, bool path_style, struct writer *w)

@@ -1,5 +1,5 @@
 /*
- * Where an S3 origin is: the endpoint's text as scheme, host and port, and the URL and Host of an object
+ * Where an origin is: the endpoint's text as scheme, host and port, and the URL and Host of an object
  * there.
  *
  * Pure. Strict, since a misread endpoint sends credentials to a stranger: no user, path, query or fragment,
@@ -23,6 +23,10 @@ struct endpoint {
     char host[ENDPOINT_HOST_MAX + 1];
 };
 
+/* Splits "http(s)://host[:port][/path]" before the path, whose slashes at the end are dropped. The path is
+ * visible ASCII without `?`, `#`, `\` and dot segments. NULL, or what is wrong with it (static). */
+#define ENDPOINT_BASE_MAX 1024
+MUST_CHECK const char *endpoint_find_base(struct bytes text, struct bytes *before, struct bytes *base);
 /* "http(s)://host[:port][/]". NULL, or what is wrong with it (static). */
 MUST_CHECK const char *endpoint_parse(struct endpoint *endpoint, struct bytes text);
 /* https://s3.REGION.amazonaws.com, or its name in the regions of China. */
@@ -35,7 +39,9 @@ bool endpoint_bucket_valid(struct bytes bucket);
 
 /* "https://host:443", with the port always: for identities. */
 void endpoint_write(const struct endpoint *endpoint, struct writer *w);
-/* What Host says. */
+/* "host" or "host:port": what Host says of a server. */
+void endpoint_write_authority(const struct endpoint *endpoint, struct writer *w);
+/* What Host says of a bucket. */
 void endpoint_write_host(
     const struct endpoint *endpoint, struct bytes bucket, bool path_style, struct writer *w);
 /* What the request line says: "/key" or "/bucket/key", encoded. */

@@ -124,6 +124,37 @@ static const char *create_s3(struct origin *origin, const struct origin_config *
     return NULL;
 }
 
+static const char *create_http(struct origin *origin, const struct origin_config *config)
+{
+    struct bytes before, base;
+    origin->kind = ORIGIN_HTTP;
+    if (absent(config->endpoint))
+        return "the endpoint is missing";
+    if (!absent(config->bucket) || !absent(config->access_key) || !absent(config->secret_key))
+        return "an HTTP origin has no bucket and no credentials";
+    const char *why = endpoint_find_base(bytes_of_string(config->endpoint), &before, &base);
+    if (why == NULL)
+        why = endpoint_parse(&origin->endpoint, before);
+    if (why != NULL)
+        return why;
+    origin->base = strndup((const char *)base.ptr, base.len);
+    struct writer w = writer_of(origin->identity, sizeof origin->identity - 1);
+    endpoint_write(&origin->endpoint, &w);
+    write_bytes(&w, base);
+    CHECK(!w.failed);
+    *w.at = '\0';
+    return origin->base == NULL ? "no memory" : NULL;
+}
+
+static const char *create_kind(struct origin *origin, const struct origin_config *config)
+{
+    if (config->protocol == ORIGIN_PROTOCOL_HTTP)
+        return create_http(origin, config);
+    bool file =
+        !absent(config->endpoint) && bytes_start_with(bytes_of_string(config->endpoint), BYTES("file://"));
+    return file ? create_file(origin, config) : create_s3(origin, config);
+}
+
 static bool copy_texts(struct origin *origin, const struct origin_config *config)
 {
     return copy(&origin->name, config->name) && copy(&origin->bucket, config->bucket) &&
@@ -143,9 +174,7 @@ int origin_create(struct origin **origin_out, const struct origin_config *config
         origin_destroy(origin);
         return -ENOMEM;
     }
-    bool file =
-        !absent(config->endpoint) && bytes_start_with(bytes_of_string(config->endpoint), BYTES("file://"));
-    *why = file ? create_file(origin, config) : create_s3(origin, config);
+    *why = create_kind(origin, config);
     if (*why != NULL) {
         origin_destroy(origin);
         return -EINVAL;
@@ -168,6 +197,7 @@ void origin_destroy(struct origin *origin)
     free(origin->access_key);
     free(origin->secret_key);
     free(origin->session_token);
+    free(origin->base);
     free(origin->ca_file);
     fake_destroy(origin->fake);
     free(origin);
@@ -180,7 +210,8 @@ const struct origin_stats *origin_stats(const struct origin *origin)
 
 const char *origin_kind(const struct origin *origin)
 {
-    static const char *const names[] = {[ORIGIN_S3] = "s3", [ORIGIN_FILE] = "file", [ORIGIN_FAKE] = "fake"};
+    static const char *const names[] = {
+        [ORIGIN_S3] = "s3", [ORIGIN_HTTP] = "http", [ORIGIN_FILE] = "file", [ORIGIN_FAKE] = "fake"};
     return names[origin->kind];
 }
 
@@ -191,5 +222,7 @@ struct bytes origin_identity_endpoint(const struct origin *origin)
 
 struct bytes origin_identity_bucket(const struct origin *origin)
 {
-    return bytes_of_string(origin->kind == ORIGIN_FILE ? origin->folder : origin->bucket);
+    return bytes_of_string(origin->kind == ORIGIN_FILE   ? origin->folder
+                           : origin->kind == ORIGIN_HTTP ? ""
+                                                         : origin->bucket);
 }

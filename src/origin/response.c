@@ -1,5 +1,6 @@
 #include "origin/response.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -79,6 +80,33 @@ static bool set_once(struct bytes *to, struct bytes value)
     return first;
 }
 
+static void forget_range(struct response *response)
+{
+    response->has_range = response->unsatisfied = response->range_has_total = false;
+    response->broken_range = true;
+}
+
+/* What only a cache looks at. */
+static bool note_validators(struct response *response, struct bytes name, struct bytes value)
+{
+    bool right = true;
+    if (bytes_equal_nocase(name, BYTES("content-range"))) {
+        right = !response->has_range && !response->unsatisfied && !response->broken_range &&
+                parse_content_range(response, value);
+        if (!right)
+            forget_range(response);
+    } else if (bytes_equal_nocase(name, BYTES("etag"))) {
+        right = set_once(&response->etag, value);
+        if (!right)
+            response->etag.len = 0;
+    } else if (bytes_equal_nocase(name, BYTES("last-modified"))) {
+        right = set_once(&response->last_modified, value);
+        if (!right)
+            response->last_modified.len = 0;
+    }
+    return right || response->any_server;
+}
+
 /* What framing and checks need; the rest is only kept. */
 static bool note_field(struct response *response, struct bytes name, struct bytes value)
 {
@@ -93,24 +121,19 @@ static bool note_field(struct response *response, struct bytes name, struct byte
         response->chunked = true;
         return !again && bytes_equal_nocase(value, BYTES("chunked"));
     }
-    if (bytes_equal_nocase(name, BYTES("content-range")))
-        return !response->has_range && !response->unsatisfied && parse_content_range(response, value);
-    if (bytes_equal_nocase(name, BYTES("etag")))
-        return set_once(&response->etag, value);
-    if (bytes_equal_nocase(name, BYTES("last-modified")))
-        return set_once(&response->last_modified, value);
     if (bytes_equal_nocase(name, BYTES("retry-after")))
         response->retry_after = value;
     else if (bytes_equal_nocase(name, BYTES("x-amz-bucket-region")))
         response->bucket_region = value;
     else if (bytes_equal_nocase(name, BYTES("x-amz-request-id")))
         response->request_id = value;
-    return true;
+    return note_validators(response, name, value);
 }
 
-static int parse_field(struct response *response, struct bytes line)
+/* Splits a copy of the line. */
+static int take_field(struct response *response, struct bytes line, struct origin_field *field)
 {
-    if (response->field_count == RESPONSE_FIELDS_MAX || line.len > RESPONSE_HEAD_MAX - response->used)
+    if (line.len > RESPONSE_HEAD_MAX - response->used)
         return E_PROTOCOL;
     uint8_t *copy = response->text + response->used;
     memcpy(copy, line.ptr, line.len);
@@ -122,10 +145,18 @@ static int parse_field(struct response *response, struct bytes line)
         return E_PROTOCOL; /* also a folded line: it begins with a space */
     struct bytes name = bytes_of(copy, colon);
     struct bytes value = bytes_trim(bytes_of(copy + colon + 1, line.len - colon - 1));
-    if (!is_value(value) || !note_field(response, name, value))
+    *field = (struct origin_field){name, value};
+    return is_value(value) ? 0 : E_PROTOCOL;
+}
+
+static int parse_field(struct response *response, struct bytes line)
+{
+    struct origin_field field;
+    if (response->field_count == RESPONSE_FIELDS_MAX || take_field(response, line, &field) < 0 ||
+        !note_field(response, field.name, field.value))
         return E_PROTOCOL;
-    response->fields[response->field_count++] = (struct origin_field){name, value};
-    return 0;
+    response->fields[response->field_count++] = field;
+    return RESPONSE_MORE;
 }
 
 /* ---- hop-by-hop fields (RFC 9110 7.6.1) ---- */
@@ -158,7 +189,7 @@ static bool is_hop_by_hop(const struct response *response, struct bytes name)
     return false;
 }
 
-/* Marks by an empty name first, since a Connection field may come after what it names. */
+/* Marks first, since a Connection field may come after what it names. */
 static void drop_hop_by_hop(struct response *response)
 {
     bool drop[RESPONSE_FIELDS_MAX];
@@ -172,27 +203,61 @@ static void drop_hop_by_hop(struct response *response)
     response->told_count = kept;
 }
 
-int response_line(struct response *response, struct bytes line)
+/* Trailers may not frame, route or vouch (RFC 9110 6.5.1): what a head would mean is dropped from them. */
+static bool trailer_may_stand(struct bytes name)
 {
-    if (response->complete)
-        return 0;
-    if (line.len > 0 && line.ptr[line.len - 1] == '\n')
-        line.len--;
-    if (line.len > 0 && line.ptr[line.len - 1] == '\r')
-        line.len--;
-    if (response->status == 0)
-        return parse_status(response, line);
-    if (line.len > 0)
-        return parse_field(response, line);
+    static const char *const names[] = {"connection", "keep-alive", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "content-length", "content-encoding", "content-type", "content-range",
+        "host", "authorization", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
+        "www-authenticate", "set-cookie", "cookie", "cache-control", "expires", "date", "age", "vary",
+        "warning", "pragma", "location", "retry-after", "via"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (bytes_equal_nocase(name, bytes_of_string(names[i])))
+            return false;
+    }
+    return true;
+}
+
+static int parse_trailer(struct response *response, struct bytes line)
+{
+    struct origin_field field;
+    unsigned at = response->told_count + response->trailer_count;
+    if (!response->any_server || line.len == 0)
+        return RESPONSE_MORE;
+    if (at == RESPONSE_FIELDS_MAX || take_field(response, line, &field) < 0)
+        return E_PROTOCOL;
+    if (trailer_may_stand(field.name)) {
+        response->fields[at] = field;
+        response->trailer_count++;
+    }
+    return RESPONSE_MORE;
+}
+
+static int end_head(struct response *response)
+{
     if (response->status < 200) {
-        response_reset(response);
-        return 0;
+        response->interim = true;
+        drop_hop_by_hop(response);
+        return RESPONSE_INTERIM;
     }
     if (response->chunked && response->has_length)
         return E_PROTOCOL;
     response->complete = true;
     drop_hop_by_hop(response);
-    return 1;
+    return RESPONSE_FINAL;
+}
+
+int response_line(struct response *response, struct bytes line)
+{
+    if (line.len > 0 && line.ptr[line.len - 1] == '\n')
+        line.len--;
+    if (line.len > 0 && line.ptr[line.len - 1] == '\r')
+        line.len--;
+    if (response->complete)
+        return parse_trailer(response, line);
+    if (response->status == 0 || response->interim)
+        return parse_status(response, line);
+    return line.len > 0 ? parse_field(response, line) : end_head(response);
 }
 
 /* ---- against the request ---- */
@@ -230,7 +295,8 @@ static void fill_head(const struct response *response, struct origin_head *head)
         head->first = response->first;
         head->last = response->last;
         head->total = response->range_has_total ? response->total : UINT64_MAX;
-        head->content_length = response->last - response->first + 1;
+        if (response->has_range)
+            head->content_length = response->last - response->first + 1;
     } else if (response->status == 200) {
         head->total = head->content_length;
     }
@@ -252,4 +318,37 @@ int response_judge(
     /* Else the end of the body could not be told from a broken connection. */
     bool framed = request->head_only || response->has_length || response->chunked;
     return framed ? 0 : E_PROTOCOL;
+}
+
+int response_judge_any(
+    const struct response *response, const struct origin_request *request, struct origin_head *head)
+{
+    CHECK(response->complete);
+    fill_head(response, head);
+    if (request->verbatim) {
+        head->content_length = response->has_length ? response->length : UINT64_MAX;
+        return 0;
+    }
+    bool matched = request->if_match.len > 0;
+    if (response->status == 412 && matched)
+        return E_CHANGED;
+    if (response->status == 416 && request->ranged)
+        return -ERANGE;
+    if (matched && (response->status == 200 || response->status == 206) &&
+        !answer_tags_match(request->if_match, response->etag, true))
+        return E_CHANGED;
+    if (response->status == 206)
+        return judge_range(response, request);
+    return response->status == 304 && request->if_none_match.len == 0 ? E_PROTOCOL : 0;
+}
+
+void response_interim(const struct response *response, struct origin_head *head)
+{
+    CHECK(response->interim);
+    fill_head(response, head);
+}
+
+const struct origin_field *response_trailers(const struct response *response)
+{
+    return response->fields + response->told_count;
 }

@@ -7,8 +7,6 @@
 #include "base/error.h"
 #include "origin/sigv4.h"
 
-#define LINE_MAX_BYTES 8192
-
 /* The fields that are signed; values borrow from the builder's buffers. */
 struct fields {
     struct sigv4_field list[SIGV4_FIELDS_MAX];
@@ -21,37 +19,8 @@ static void add(struct fields *fields, struct bytes name, struct bytes value)
     fields->list[fields->count++] = (struct sigv4_field){name, value};
 }
 
-static int append_line(struct curl_slist **lines, struct bytes name, struct bytes value)
-{
-    char line[LINE_MAX_BYTES];
-    struct writer w = writer_of(line, sizeof line);
-    write_bytes(&w, name);
-    write_bytes(&w, BYTES(": "));
-    write_bytes(&w, value);
-    write_u8(&w, '\0');
-    if (w.failed)
-        return E_TOO_LARGE;
-    struct curl_slist *longer = curl_slist_append(*lines, line);
-    if (longer == NULL)
-        return -ENOMEM;
-    *lines = longer;
-    return 0;
-}
-
-static struct bytes range_value(const struct origin_request *request, char *text, size_t capacity)
-{
-    struct writer w = writer_of(text, capacity);
-    write_bytes(&w, BYTES("bytes="));
-    write_decimal(&w, request->first);
-    write_u8(&w, '-');
-    if (request->last != ORIGIN_TO_END)
-        write_decimal(&w, request->last);
-    CHECK(!w.failed);
-    return writer_bytes(&w);
-}
-
 static int sign(const struct origin *origin, const struct sigv4_request *request,
-    const uint8_t timestamp[SIGV4_TIMESTAMP_LEN], struct curl_slist **lines)
+    const uint8_t timestamp[SIGV4_TIMESTAMP_LEN], struct outgoing *built)
 {
     char authorization[2048], scratch[24 * 1024];
     struct sigv4_scope scope = {.region = bytes_of_string(origin->region), .service = BYTES("s3")};
@@ -60,28 +29,28 @@ static int sign(const struct origin *origin, const struct sigv4_request *request
         bytes_of_string(origin->access_key), bytes_of_string(origin->secret_key)};
     struct writer w = writer_of(authorization, sizeof authorization);
     int error = sigv4_authorize(request, &scope, &credentials, writer_of(scratch, sizeof scratch), &w);
-    return error != 0 ? error : append_line(lines, BYTES("Authorization"), writer_bytes(&w));
+    return error != 0 ? error : outgoing_add(built, BYTES("Authorization"), writer_bytes(&w));
 }
 
 /* Fields whose values hold no line end: entity tags come from response.c, which lets none through, or from
  * the cache, which had them from there. */
-static int add_lines(const struct fields *fields, struct curl_slist **lines)
+static int add_lines(const struct fields *fields, struct outgoing *built)
 {
     for (size_t i = 0; i < fields->count; i++) {
         if (memchr(fields->list[i].value.ptr, '\n', fields->list[i].value.len) != NULL)
             return E_PROTOCOL;
-        int error = append_line(lines, fields->list[i].name, fields->list[i].value);
+        int error = outgoing_add(built, fields->list[i].name, fields->list[i].value);
         if (error != 0)
             return error;
     }
     /* libcurl's own would go out besides */
-    int error = append_line(lines, BYTES("User-Agent"), BYTES("Yatagarasu/2"));
-    struct curl_slist *longer = error == 0 ? curl_slist_append(*lines, "Accept:") : NULL;
+    int error = outgoing_add(built, BYTES("User-Agent"), BYTES("Yatagarasu/2"));
+    struct curl_slist *longer = error == 0 ? curl_slist_append(built->lines, "Accept:") : NULL;
     return error != 0 ? error : longer == NULL ? -ENOMEM : 0;
 }
 
-int s3_request_build(const struct origin *origin, const struct origin_request *request, int64_t wall_s,
-    struct s3_request *built)
+int s3_request_build(
+    const struct origin *origin, const struct origin_request *request, int64_t wall_s, struct outgoing *built)
 {
     char host[2 * ENDPOINT_HOST_MAX], path[ENDPOINT_URL_MAX], query[4096], range[64];
     uint8_t timestamp[SIGV4_TIMESTAMP_LEN];
@@ -90,6 +59,7 @@ int s3_request_build(const struct origin *origin, const struct origin_request *r
     struct fields fields = {.count = 0};
 
     built->lines = NULL;
+    built->target = NULL;
     struct writer host_w = writer_of(host, sizeof host), path_w = writer_of(path, sizeof path),
                   query_w = writer_of(query, sizeof query), url_w = writer_of(built->url, sizeof built->url);
     endpoint_write_host(&origin->endpoint, bucket, origin->path_style, &host_w);
@@ -107,7 +77,7 @@ int s3_request_build(const struct origin *origin, const struct origin_request *r
     sigv4_timestamp(wall_s, timestamp);
     add(&fields, BYTES("Host"), writer_bytes(&host_w));
     if (request->ranged)
-        add(&fields, BYTES("Range"), range_value(request, range, sizeof range));
+        add(&fields, BYTES("Range"), outgoing_range(request, range, sizeof range));
     if (request->if_match.len > 0)
         add(&fields, BYTES("If-Match"), request->if_match);
     if (request->if_none_match.len > 0)
@@ -120,7 +90,7 @@ int s3_request_build(const struct origin *origin, const struct origin_request *r
         if (origin->session_token != NULL)
             add(&fields, BYTES("x-amz-security-token"), bytes_of_string(origin->session_token));
     }
-    int error = add_lines(&fields, &built->lines);
+    int error = add_lines(&fields, built);
     if (error == 0 && is_signed) {
         struct sigv4_request to_sign = {
             .method = request->head_only ? BYTES("HEAD") : BYTES("GET"),
@@ -130,15 +100,9 @@ int s3_request_build(const struct origin *origin, const struct origin_request *r
             .field_count = fields.count,
             .payload_hash = BYTES(SIGV4_EMPTY_HASH),
         };
-        error = sign(origin, &to_sign, timestamp, &built->lines);
+        error = sign(origin, &to_sign, timestamp, built);
     }
     if (error != 0)
-        s3_request_free(built);
+        outgoing_free(built);
     return error;
-}
-
-void s3_request_free(struct s3_request *built)
-{
-    curl_slist_free_all(built->lines);
-    built->lines = NULL;
 }

@@ -24,12 +24,50 @@ static void judge(const struct response *response, const struct origin_request *
     }
 }
 
+static void judge_any(const struct response *response, const struct origin_request *request)
+{
+    struct origin_head head;
+    if (response_judge_any(response, request, &head) != 0)
+        return;
+    CHECK(head.status >= 200 && head.status <= 599);
+    CHECK(head.status != 206 || request->verbatim || request->ranged);
+    CHECK(response->told_count + response->trailer_count <= RESPONSE_FIELDS_MAX);
+    for (unsigned i = 0; i < response->trailer_count; i++) {
+        struct origin_field field = response_trailers(response)[i];
+        CHECK(field.name.len > 0 && memchr(field.value.ptr, '\n', field.value.len) == NULL);
+        CHECK(!bytes_equal_nocase(field.name, BYTES("content-length")));
+    }
+}
+
+static void feed_any(const uint8_t *data, size_t len)
+{
+    static struct response response = {.any_server = true};
+    int result = 0;
+    bool final = false;
+    response_reset(&response);
+    while (len > 0 && result >= 0) {
+        const uint8_t *end = memchr(data, '\n', len);
+        size_t line = end == NULL ? len : (size_t)(end + 1 - data);
+        result = response_line(&response, bytes_of(data, line));
+        final |= result == RESPONSE_FINAL;
+        data += line;
+        len -= line;
+    }
+    if (result < 0 || !final)
+        return;
+    judge_any(&response, &(struct origin_request){0});
+    judge_any(&response, &(struct origin_request){.verbatim = true});
+    judge_any(&response,
+        &(struct origin_request){.ranged = true, .first = 0, .last = 9, .if_match = BYTES("\"a\"")});
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static struct response response;
     int result = 0;
+    feed_any(data, len);
     response_reset(&response);
-    while (len > 0 && result == 0) {
+    while (len > 0 && (result == RESPONSE_MORE || result == RESPONSE_INTERIM)) {
         const uint8_t *end = memchr(data, '\n', len);
         size_t line = end == NULL ? len : (size_t)(end + 1 - data);
         result = response_line(&response, bytes_of(data, line));

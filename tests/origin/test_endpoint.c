@@ -156,10 +156,46 @@ static void test_buckets(void **state)
         assert_false(endpoint_bucket_valid(bytes_of_string(bad[i])));
 }
 
+static void test_base(void **state)
+{
+    static const struct {
+        const char *text, *before, *base; /* base NULL: refused */
+    } rows[] = {
+        {"http://h", "http://h", ""},
+        {"http://h:80/", "http://h:80", ""},
+        {"http://h///", "http://h", ""},
+        {"https://[::1]:8/a/b/", "https://[::1]:8", "/a/b"},
+        {"http://h/a%20b", "http://h", "/a%20b"},
+        {"http://h/...", "http://h", "/..."},
+        {"nonsense", "nonsense", ""},
+        {"http://h/a?q", "", NULL},
+        {"http://h/a#f", "", NULL},
+        {"http://h/a b", "", NULL},
+        {"http://h/a\\b", "", NULL},
+        {"http://h/\xc3\xa4", "", NULL},
+        {"http://h/a/../b", "", NULL},
+        {"http://h/.", "", NULL},
+        {"http://h/%2E%2e/x", "", NULL},
+        {"http://h/.%2e", "", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct bytes before, base;
+        const char *why = endpoint_find_base(bytes_of_string(rows[i].text), &before, &base);
+        if ((why == NULL) != (rows[i].base != NULL))
+            fail_msg("%s: %s", rows[i].text, why == NULL ? "taken" : why);
+        if (why != NULL)
+            continue;
+        assert_true(bytes_equal(before, bytes_of_string(rows[i].before)));
+        assert_true(bytes_equal(base, bytes_of_string(rows[i].base)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_base),
         cmocka_unit_test(test_region),
         cmocka_unit_test(test_urls),
         cmocka_unit_test(test_longest),

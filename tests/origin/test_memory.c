@@ -73,9 +73,11 @@ struct curl_slist *__wrap_curl_slist_append(struct curl_slist *list, const char 
     return fails() ? NULL : __real_curl_slist_append(list, text);
 }
 
-static void make(struct origin_config *config, char endpoint[64], bool file)
+enum { S3_KIND, FILE_KIND, HTTP_KIND, KINDS };
+
+static void make(struct origin_config *config, char endpoint[64], int kind)
 {
-    snprintf(endpoint, 64, file ? "file:///proc/self" : "http://127.0.0.1:%u", child.port);
+    snprintf(endpoint, 64, kind == FILE_KIND ? "file:///proc/self" : "http://127.0.0.1:%u", child.port);
     *config = (struct origin_config){.name = "e",
         .endpoint = endpoint,
         .bucket = "b",
@@ -86,19 +88,23 @@ static void make(struct origin_config *config, char endpoint[64], bool file)
         .connect_timeout_ns = 100 * NS_PER_MS,
         .first_byte_timeout_ns = 100 * NS_PER_MS,
         .initial_backoff_ns = NS_PER_MS};
+    if (kind != HTTP_KIND)
+        return;
+    config->protocol = ORIGIN_PROTOCOL_HTTP;
+    config->bucket = config->access_key = config->secret_key = config->session_token = NULL;
 }
 
 static void test_create(void **state)
 {
     (void)state;
-    for (int file = 0; file < 2; file++) {
+    for (int kind = 0; kind < KINDS; kind++) {
         bool failed = true;
         for (long at = 1; failed; at++) {
             struct origin_config config;
             struct origin *origin = NULL;
             const char *why = NULL;
             char endpoint[64];
-            make(&config, endpoint, file);
+            make(&config, endpoint, kind);
             countdown = at;
             int error = origin_create(&origin, &config, &why);
             failed = countdown == 0;
@@ -122,6 +128,8 @@ static void run(long at, const struct origin_config *config, const char *key, bo
     rig_init(&rig);
     assert_int_equal(origin_create(&origin, config, &why), 0);
     countdown = at;
+    if (config->protocol == ORIGIN_PROTOCOL_HTTP)
+        caught.fetch.request.target = again.fetch.request.target = bytes_of_string(key);
     caught_start(&caught, &rig, origin, key);
     while (caught.dones == 0 && countdown != 0) /* the rig's own allocations are not meant */
         io_loop_turn(rig.loop, NS_PER_MS);
@@ -144,14 +152,16 @@ static void test_fetch(void **state)
     struct origin_config config;
     char endpoint[64];
     (void)state;
-    for (int file = 0; file < 2; file++) {
-        make(&config, endpoint, file);
-        if (file)
+    static const char *const keys[KINDS] = {"ok,size=1000", "LICENSE", "/b/ok,size=1000"};
+    static const char *const names[KINDS] = {"s3", "file", "http"};
+    for (int kind = 0; kind < KINDS; kind++) {
+        make(&config, endpoint, kind);
+        if (kind == FILE_KIND)
             config.endpoint = "file://" SOURCE_ROOT;
         bool failed = true;
         for (long at = 1; failed; at++) {
-            run(at, &config, file ? "LICENSE" : "ok,size=1000", &failed);
-            print_message("%s %ld\n", file ? "file" : "s3", at);
+            run(at, &config, keys[kind], &failed);
+            print_message("%s %ld\n", names[kind], at);
             assert_true(at < 100);
         }
     }

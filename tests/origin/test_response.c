@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <errno.h>
 
 #include "base/error.h"
 #include "origin/response.h"
@@ -17,7 +18,7 @@ static int feed(const char *text)
 {
     int result = 0;
     response_reset(&response);
-    while (*text != '\0' && result == 0) {
+    while (*text != '\0' && (result == RESPONSE_MORE || result == RESPONSE_INTERIM)) {
         const char *end = strchr(text, '\n');
         assert_non_null(end);
         result = response_line(&response, bytes_of(text, (size_t)(end + 1 - text)));
@@ -185,6 +186,106 @@ static void test_strong(void **state)
     assert_false(response_tag_strong(BYTES("")));
 }
 
+/* ---- of any server ---- */
+
+static struct response any = {.any_server = true};
+
+static int feed_any(const char *text)
+{
+    int result = 0;
+    response_reset(&any);
+    while (*text != '\0' && result != E_PROTOCOL) {
+        const char *end = strchr(text, '\n');
+        assert_non_null(end);
+        result = response_line(&any, bytes_of(text, (size_t)(end + 1 - text)));
+        text = end + 1;
+    }
+    return result;
+}
+
+/* What only a cache looks at is no reason to refuse; what frames is. */
+static void test_any_lines(void **state)
+{
+    static const struct {
+        const char *text;
+        bool taken;
+        const char *etag;
+    } rows[] = {
+        {HEAD "ETag: \"a\"\r\n\r\n", true, "\"a\""},
+        {HEAD "ETag: \"a\"\r\nETag: \"b\"\r\n\r\n", true, ""},
+        {HEAD "Content-Range: nonsense\r\n\r\n", true, ""},
+        {HEAD "Content-Range: bytes 0-1/2\r\nContent-Range: bytes 0-1/2\r\n\r\n", true, ""},
+        {HEAD "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", false, ""},
+        {HEAD "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", false, ""},
+        {HEAD "Transfer-Encoding: gzip, chunked\r\n\r\n", false, ""},
+        {HEAD "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", false, ""},
+        {HEAD " folded: x\r\n\r\n", false, ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bool taken = feed_any(rows[i].text) == RESPONSE_FINAL;
+        if (taken != rows[i].taken || (taken && !bytes_equal(any.etag, bytes_of_string(rows[i].etag))))
+            fail_msg("row %zu", i);
+    }
+}
+
+static void test_judge_any(void **state)
+{
+    static const struct {
+        const char *text;
+        struct origin_request request;
+        int error;
+        uint64_t length;
+    } rows[] = {
+        {"HTTP/1.1 404 No\r\nContent-Length: 3\r\n\r\n", {0}, 0, 3},
+        {"HTTP/1.1 599 No\r\n\r\n", {0}, 0, UINT64_MAX},
+        {HEAD "\r\n", {0}, 0, UINT64_MAX},
+        {"HTTP/1.1 304 No\r\n\r\n", {0}, E_PROTOCOL, 0},
+        {"HTTP/1.1 304 No\r\n\r\n", {.verbatim = true}, 0, UINT64_MAX},
+        {"HTTP/1.1 304 No\r\n\r\n", {.if_none_match = BYTES("\"a\"")}, 0, UINT64_MAX},
+        {"HTTP/1.1 412 No\r\n\r\n", {.if_match = BYTES("\"a\"")}, E_CHANGED, 0},
+        {"HTTP/1.1 412 No\r\n\r\n", {.verbatim = true}, 0, UINT64_MAX},
+        {"HTTP/1.1 416 No\r\n\r\n", {.ranged = true, .last = 4}, -ERANGE, 0},
+        {"HTTP/1.1 416 No\r\n\r\n", {0}, 0, UINT64_MAX},
+        {HEAD "ETag: \"b\"\r\n\r\n", {.if_match = BYTES("\"a\"")}, E_CHANGED, 0},
+        {PART "Content-Range: bytes 0-4/9\r\n\r\n", {.ranged = true, .last = 4}, 0, 5},
+        {PART "Content-Range: bytes 1-4/9\r\n\r\n", {.ranged = true, .last = 4}, E_PROTOCOL, 0},
+        {PART "\r\n", {.ranged = true, .last = 4}, E_PROTOCOL, 0},
+        {PART "Content-Range: bytes 1-4/9\r\nContent-Length: 700\r\n\r\n", {.verbatim = true}, 0, 700},
+        {PART "\r\n", {0}, E_PROTOCOL, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct origin_head head;
+        assert_int_equal(feed_any(rows[i].text), RESPONSE_FINAL);
+        int error = response_judge_any(&any, &rows[i].request, &head);
+        if (error != rows[i].error || (error == 0 && head.content_length != rows[i].length))
+            fail_msg("row %zu: %d", i, error);
+    }
+}
+
+static void test_interim_and_trailers(void **state)
+{
+    struct origin_head head;
+    (void)state;
+    assert_int_equal(feed_any("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\nX: 1\r\n\r\n"),
+        RESPONSE_INTERIM);
+    response_interim(&any, &head);
+    assert_int_equal(head.status, 103);
+    assert_int_equal(head.field_count, 1);
+    assert_true(bytes_equal(head.fields[0].name, BYTES("Link")));
+
+    assert_int_equal(
+        feed_any(HEAD "A: 1\r\nConnection: close\r\n\r\nX-Sum: 5\r\nContent-Length: 4\r\nY: 2\r\n\r\n"),
+        RESPONSE_MORE);
+    assert_int_equal(any.trailer_count, 2);
+    assert_true(bytes_equal(response_trailers(&any)[0].name, BYTES("X-Sum")));
+    assert_true(bytes_equal(response_trailers(&any)[1].value, BYTES("2")));
+    assert_int_equal(any.told_count, 1);
+    assert_int_equal(feed_any(HEAD "\r\nno trailer\r\n"), E_PROTOCOL);
+    assert_int_equal(feed_any(HEAD "\r\nA: b\x01\r\n"), E_PROTOCOL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +294,9 @@ int main(void)
         cmocka_unit_test(test_hop_by_hop),
         cmocka_unit_test(test_judge),
         cmocka_unit_test(test_strong),
+        cmocka_unit_test(test_any_lines),
+        cmocka_unit_test(test_judge_any),
+        cmocka_unit_test(test_interim_and_trailers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

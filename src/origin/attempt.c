@@ -1,21 +1,52 @@
-#include "origin/s3_attempt.h"
+#include "origin/attempt.h"
 
 #include <errno.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "origin/http_request.h"
+#include "origin/s3_request.h"
 
 #define RECEIVE_BUFFER_BYTES (256L * 1024)
 #define ERROR_BODY_DRAIN_MAX (256 * 1024)
 
 /* ---- what libcurl hands over (inside of curl: no call of curl from here) ---- */
 
-static uint64_t now_ns(const struct s3_attempt *attempt)
+static uint64_t now_ns(const struct attempt *attempt)
 {
     return io_now_ns(attempt->loop);
 }
 
-static size_t reject(struct s3_attempt *attempt, int verdict)
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t deadline_ns(const struct attempt *attempt)
+{
+    const struct origin *origin = attempt->origin;
+    uint64_t sent_ns = later(attempt->sent_ns, attempt->uploaded_ns);
+    if (attempt->paused || attempt->upload_state == UPLOAD_PAUSED)
+        return ALARM_NEVER;
+    if (attempt->first_byte_ns != 0)
+        return later(attempt->last_byte_ns, attempt->uploaded_ns) + origin->stall_timeout_ns;
+    if (attempt->sent_ns == 0)
+        return attempt->begun_ns + origin->connect_timeout_ns + origin->first_byte_timeout_ns;
+    if (attempt->upload_state == UPLOAD_RUNNING && attempt->uploaded_ns != 0)
+        return sent_ns + origin->stall_timeout_ns;
+    return sent_ns + origin->first_byte_timeout_ns;
+}
+
+static void watch(struct attempt *attempt)
+{
+    uint64_t deadline = deadline_ns(attempt);
+    if (deadline == ALARM_NEVER)
+        alarm_clear(&attempt->alarm);
+    else
+        alarm_set(&attempt->alarm, deadline);
+}
+
+static size_t reject(struct attempt *attempt, int verdict)
 {
     attempt->verdict = verdict;
     return 0; /* ends the transfer with CURLE_WRITE_ERROR */
@@ -29,39 +60,68 @@ static void count_status(struct origin_stats *stats, unsigned status)
     counter_add(counters[status / 100 - 2], 1);
 }
 
-static int on_head_complete(struct s3_attempt *attempt)
+static bool is_s3(const struct attempt *attempt)
+{
+    return attempt->origin->kind == ORIGIN_S3;
+}
+
+static int judge(const struct attempt *attempt, struct origin_head *head)
+{
+    return is_s3(attempt) ? response_judge(&attempt->response, &attempt->request, head)
+                          : response_judge_any(&attempt->response, &attempt->request, head);
+}
+
+static int on_head_complete(struct attempt *attempt)
 {
     unsigned status = attempt->response.status;
     count_status(&attempt->origin->stats, status);
-    if (status >= 300 && status != 304)
+    if (is_s3(attempt) && status >= 300 && status != 304)
         return 0;
     struct origin_head head;
-    int error = response_judge(&attempt->response, &attempt->request, &head);
+    int error = judge(attempt, &head);
     if (error != 0)
         return error;
-    bool bodiless = attempt->request.head_only || status == 304;
+    /* libcurl would send it all again without the expectation. The caller has what counts. */
+    attempt->answered = status == 417 && attempt->request.upload != NULL;
+    if (attempt->answered)
+        head.content_length = 0;
+    bool bodiless = attempt->request.head_only || status == 204 || status == 304;
     attempt->length = bodiless ? 0 : head.content_length;
     attempt->object = true;
-    return attempt->head(attempt, &head);
+    error = attempt->head(attempt, &head);
+    return error == 0 && attempt->answered ? E_CANCELED : error;
+}
+
+static int on_interim_complete(struct attempt *attempt)
+{
+    struct origin_head head;
+    response_interim(&attempt->response, &head);
+    if (attempt->response.status != 100)
+        attempt->interim(attempt, &head);
+    return 0;
 }
 
 static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
-    struct s3_attempt *attempt = context;
+    struct attempt *attempt = context;
     size_t len = size * count;
     if (attempt->first_byte_ns == 0) {
         attempt->first_byte_ns = now_ns(attempt);
         histogram_add(&attempt->origin->stats.first_byte, attempt->first_byte_ns - attempt->begun_ns);
-        alarm_set(&attempt->alarm, attempt->first_byte_ns + attempt->origin->stall_timeout_ns);
     }
     attempt->last_byte_ns = now_ns(attempt);
     int result = response_line(&attempt->response, bytes_of(line, len));
-    if (result > 0)
+    if (result == RESPONSE_FINAL)
         result = on_head_complete(attempt);
-    return result < 0 ? reject(attempt, result) : len;
+    else if (result == RESPONSE_INTERIM)
+        result = on_interim_complete(attempt);
+    if (result < 0)
+        return reject(attempt, result);
+    watch(attempt);
+    return len;
 }
 
-static size_t keep_error_body(struct s3_attempt *attempt, struct bytes bytes)
+static size_t keep_error_body(struct attempt *attempt, struct bytes bytes)
 {
     size_t room = sizeof attempt->error_body - attempt->error_len;
     size_t kept = bytes.len < room ? bytes.len : room;
@@ -73,7 +133,7 @@ static size_t keep_error_body(struct s3_attempt *attempt, struct bytes bytes)
 
 static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
-    struct s3_attempt *attempt = context;
+    struct attempt *attempt = context;
     size_t len = size * count;
     attempt->last_byte_ns = now_ns(attempt);
     if (!attempt->response.complete)
@@ -91,44 +151,79 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
     if (taken < rest.len) {
         attempt->skip += taken;
         attempt->paused = true;
-        alarm_clear(&attempt->alarm);
+        watch(attempt);
         return CURL_WRITEFUNC_PAUSE;
     }
     attempt->skip = 0;
     return len;
 }
 
+static size_t on_read(char *to, size_t size, size_t count, void *context)
+{
+    struct attempt *attempt = context;
+    /* libcurl asks also while this direction is paused, when the other is taken up: it would send what it
+     * got, and stay paused. */
+    if (attempt->upload_state == UPLOAD_PAUSED)
+        return CURL_READFUNC_PAUSE;
+    ssize_t result = attempt->upload(attempt, to, size * count);
+    CHECK(result <= (ssize_t)(size * count));
+    if (result == ORIGIN_UPLOAD_BROKEN) {
+        attempt->verdict = E_CANCELED;
+        return CURL_READFUNC_ABORT;
+    }
+    attempt->upload_state = result > 0 ? UPLOAD_RUNNING : result == 0 ? UPLOAD_PAUSED : UPLOAD_NONE;
+    attempt->uploaded_ns = now_ns(attempt);
+    watch(attempt);
+    return result > 0 ? (size_t)result : result == 0 ? CURL_READFUNC_PAUSE : 0;
+}
+
+/* Behind the last chunk of the upload. */
+static int on_trailer(struct curl_slist **lines, void *context)
+{
+    struct attempt *attempt = context;
+    const struct origin_upload *upload = attempt->request.upload;
+    struct outgoing trailers = {.lines = NULL};
+    for (unsigned i = 0; i < upload->trailer_count; i++) {
+        if (outgoing_add(&trailers, upload->trailers[i].name, upload->trailers[i].value) < 0) {
+            curl_slist_free_all(trailers.lines);
+            return CURL_TRAILERFUNC_ABORT;
+        }
+    }
+    *lines = trailers.lines; /* libcurl's from now on */
+    return CURL_TRAILERFUNC_OK;
+}
+
 /* Connected; the request goes out now. */
 static int on_connected(void *context, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
-    struct s3_attempt *attempt = context;
+    struct attempt *attempt = context;
     (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
     attempt->sent_ns = now_ns(attempt);
-    alarm_set(&attempt->alarm, attempt->sent_ns + attempt->origin->first_byte_timeout_ns);
+    watch(attempt);
     return CURL_PREREQFUNC_OK;
 }
 
 /* ---- the end ---- */
 
-static long connections_opened(const struct s3_attempt *attempt)
+static long connections_opened(const struct attempt *attempt)
 {
     long opened = 0;
     curl_easy_getinfo(attempt->easy, CURLINFO_NUM_CONNECTS, &opened);
     return opened;
 }
 
-static void release(struct s3_attempt *attempt)
+static void release(struct attempt *attempt)
 {
     curl_loop_remove(attempt->curl, attempt->easy);
     counter_add(&attempt->origin->stats.connections_opened, (uint64_t)connections_opened(attempt));
     curl_easy_cleanup(attempt->easy);
     attempt->easy = NULL;
-    s3_request_free(&attempt->built);
+    outgoing_free(&attempt->built);
     alarm_clear(&attempt->alarm);
 }
 
 /* What libcurl's result means, where the answer itself does not say. */
-static int translate(struct s3_attempt *attempt, CURLcode code)
+static int translate(struct attempt *attempt, CURLcode code)
 {
     attempt->may_retry = true;
     switch (code) {
@@ -164,10 +259,12 @@ static int translate(struct s3_attempt *attempt, CURLcode code)
 }
 
 /* 0: the head said how it is, and all that it promised has come. */
-static int outcome(struct s3_attempt *attempt, CURLcode code)
+static int outcome(struct attempt *attempt, CURLcode code)
 {
     bool complete = attempt->response.complete;
     attempt->may_retry = false;
+    if (attempt->answered)
+        return 0;
     /* On a kept connection, nonsense may be left over from the answer before (a body longer than promised).
      */
     bool may_be_stale = !complete && connections_opened(attempt) == 0;
@@ -192,7 +289,7 @@ static int outcome(struct s3_attempt *attempt, CURLcode code)
     return E_TRUNCATED;
 }
 
-static void end(struct s3_attempt *attempt, CURLcode code)
+static void end(struct attempt *attempt, CURLcode code)
 {
     int error = outcome(attempt, code);
     release(attempt);
@@ -201,40 +298,28 @@ static void end(struct s3_attempt *attempt, CURLcode code)
 
 static void on_finished(CURL *easy, CURLcode code)
 {
-    struct s3_attempt *attempt = NULL;
+    struct attempt *attempt = NULL;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&attempt);
     CHECK(attempt != NULL && attempt->easy == easy);
     end(attempt, code);
 }
 
-struct curl_loop *s3_attempt_curl(struct io_loop *loop)
+struct curl_loop *attempt_curl(struct io_loop *loop)
 {
     return curl_loop_create(loop, on_finished);
 }
 
 /* ---- deadlines ---- */
 
-static uint64_t deadline_ns(const struct s3_attempt *attempt)
-{
-    const struct origin *origin = attempt->origin;
-    if (attempt->first_byte_ns != 0)
-        return attempt->last_byte_ns + origin->stall_timeout_ns;
-    if (attempt->sent_ns != 0)
-        return attempt->sent_ns + origin->first_byte_timeout_ns;
-    return attempt->begun_ns + origin->connect_timeout_ns + origin->first_byte_timeout_ns;
-}
-
 static void on_alarm(struct alarm *alarm)
 {
-    struct s3_attempt *attempt = CONTAINER_OF(alarm, struct s3_attempt, alarm);
+    struct attempt *attempt = CONTAINER_OF(alarm, struct attempt, alarm);
     if (attempt->easy == NULL) {
         attempt->idle(attempt);
         return;
     }
-    CHECK(!attempt->paused);
-    uint64_t deadline = deadline_ns(attempt);
-    if (deadline > now_ns(attempt)) {
-        alarm_set(alarm, deadline);
+    if (deadline_ns(attempt) > now_ns(attempt)) {
+        watch(attempt);
         return;
     }
     attempt->verdict = E_TIMEOUT;
@@ -243,22 +328,68 @@ static void on_alarm(struct alarm *alarm)
 
 static void on_alarm_idle(struct alarm *alarm)
 {
-    struct s3_attempt *attempt = CONTAINER_OF(alarm, struct s3_attempt, alarm);
+    struct attempt *attempt = CONTAINER_OF(alarm, struct attempt, alarm);
     if (attempt->easy == NULL)
         attempt->idle(attempt);
 }
 
 /* ---- the beginning ---- */
 
-static void set_options(struct s3_attempt *attempt, CURL *easy)
+static void set_upload(struct attempt *attempt, CURL *easy)
+{
+    const struct origin_upload *upload = attempt->request.upload;
+    attempt->upload_state = UPLOAD_RUNNING;
+    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+        upload->length == ORIGIN_UPLOAD_CHUNKED ? (curl_off_t)-1 : (curl_off_t)upload->length);
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+    curl_easy_setopt(easy, CURLOPT_READDATA, attempt);
+    if (upload->length != ORIGIN_UPLOAD_CHUNKED)
+        return;
+    curl_easy_setopt(easy, CURLOPT_TRAILERFUNCTION, on_trailer);
+    curl_easy_setopt(easy, CURLOPT_TRAILERDATA, attempt);
+}
+
+/* RFC 9110 9.2.2. */
+static bool is_idempotent(struct bytes method)
+{
+    static const struct bytes names[] = {
+        BYTES("GET"), BYTES("HEAD"), BYTES("OPTIONS"), BYTES("TRACE"), BYTES("PUT"), BYTES("DELETE")};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (bytes_equal(method, names[i]))
+            return true;
+    }
+    return method.len == 0;
+}
+
+static void set_method(struct attempt *attempt, CURL *easy)
+{
+    const struct origin_request *request = &attempt->request;
+    char method[64];
+    struct writer w = writer_of(method, sizeof method);
+    curl_easy_setopt(easy, CURLOPT_NOBODY, request->head_only ? 1L : 0L);
+    if (request->upload != NULL)
+        set_upload(attempt, easy);
+    if (request->method.len > 0 && !request->head_only) {
+        write_bytes(&w, request->method);
+        write_u8(&w, '\0');
+        CHECK(!w.failed); /* http_request_build has judged it */
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+    }
+    bool alone = request->upload != NULL || !is_idempotent(request->method);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, attempt->fresh || alone ? 1L : 0L);
+}
+
+static void set_options(struct attempt *attempt, CURL *easy)
 {
     const struct origin *origin = attempt->origin;
     bool head_only = attempt->request.head_only;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, attempt);
     curl_easy_setopt(easy, CURLOPT_URL, attempt->built.url);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, attempt->built.lines);
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, attempt->fresh ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_NOBODY, head_only ? 1L : 0L);
+    if (attempt->built.target != NULL)
+        curl_easy_setopt(easy, CURLOPT_REQUEST_TARGET, attempt->built.target);
+    set_method(attempt, easy);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(origin->connect_timeout_ns / NS_PER_MS));
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, head_only ? 16L * 1024 : RECEIVE_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -274,11 +405,15 @@ static void set_options(struct s3_attempt *attempt, CURL *easy)
     }
 }
 
-static void forget_answer(struct s3_attempt *attempt)
+static void forget_answer(struct attempt *attempt)
 {
     response_reset(&attempt->response);
     attempt->object = attempt->may_retry = attempt->paused = false;
+    attempt->response.any_server = !is_s3(attempt);
+    attempt->answered = false;
+    attempt->upload_state = UPLOAD_NONE;
     attempt->got = attempt->first_byte_ns = attempt->sent_ns = attempt->last_byte_ns = attempt->dropped = 0;
+    attempt->uploaded_ns = 0;
     attempt->length = UINT64_MAX;
     attempt->error_len = attempt->skip = 0;
     attempt->tls_text[0] = '\0';
@@ -286,23 +421,29 @@ static void forget_answer(struct s3_attempt *attempt)
     attempt->begun_ns = now_ns(attempt);
 }
 
-void s3_attempt_init(struct s3_attempt *attempt, struct io_loop *loop)
+void attempt_init(struct attempt *attempt, struct io_loop *loop)
 {
     attempt->loop = loop;
     alarm_init(&attempt->alarm, loop, on_alarm, on_alarm_idle);
 }
 
-int s3_attempt_start(struct s3_attempt *attempt)
+static int build(struct attempt *attempt)
+{
+    int64_t wall_s = (int64_t)(io_wall_ns(attempt->loop) / NS_PER_S);
+    return is_s3(attempt) ? s3_request_build(attempt->origin, &attempt->request, wall_s, &attempt->built)
+                          : http_request_build(attempt->origin, &attempt->request, &attempt->built);
+}
+
+int attempt_start(struct attempt *attempt)
 {
     CHECK(attempt->easy == NULL);
     forget_answer(attempt);
-    int64_t wall_s = (int64_t)(io_wall_ns(attempt->loop) / NS_PER_S);
-    int error = s3_request_build(attempt->origin, &attempt->request, wall_s, &attempt->built);
+    int error = build(attempt);
     if (error != 0)
         return error == -ENOMEM ? E_EXHAUSTED : error;
     attempt->easy = curl_loop_easy(attempt->curl);
     if (attempt->easy == NULL) {
-        s3_request_free(&attempt->built);
+        outgoing_free(&attempt->built);
         return E_EXHAUSTED;
     }
     set_options(attempt, attempt->easy);
@@ -310,7 +451,7 @@ int s3_attempt_start(struct s3_attempt *attempt)
     if (error != 0) {
         curl_easy_cleanup(attempt->easy);
         attempt->easy = NULL;
-        s3_request_free(&attempt->built);
+        outgoing_free(&attempt->built);
         return error;
     }
     counter_add(&attempt->origin->stats.requests, 1);
@@ -320,25 +461,33 @@ int s3_attempt_start(struct s3_attempt *attempt)
     return 0;
 }
 
-void s3_attempt_resume(struct s3_attempt *attempt)
+void attempt_resume(struct attempt *attempt, bool reader, bool writer)
 {
-    if (attempt->easy == NULL || !attempt->paused)
+    bool reads = reader && attempt->paused, writes = writer && attempt->upload_state == UPLOAD_PAUSED;
+    if (attempt->easy == NULL || (!reads && !writes))
         return;
-    attempt->paused = false;
-    attempt->last_byte_ns = now_ns(attempt);
-    alarm_set(&attempt->alarm, deadline_ns(attempt));
-    CURLcode code = curl_loop_unpause(attempt->curl, attempt->easy); /* calls body */
+    if (reads) {
+        attempt->paused = false;
+        attempt->last_byte_ns = now_ns(attempt);
+    }
+    if (writes) {
+        attempt->upload_state = UPLOAD_RUNNING;
+        attempt->uploaded_ns = now_ns(attempt);
+    }
+    watch(attempt);
+    CURLcode code = curl_loop_pause(attempt->curl, attempt->easy, attempt->paused,
+        attempt->upload_state == UPLOAD_PAUSED); /* calls body */
     if (code != CURLE_OK)
         end(attempt, code);
 }
 
-void s3_attempt_stop(struct s3_attempt *attempt)
+void attempt_stop(struct attempt *attempt)
 {
     if (attempt->easy != NULL)
         release(attempt);
 }
 
-bool s3_attempt_busy(const struct s3_attempt *attempt)
+bool attempt_busy(const struct attempt *attempt)
 {
     return attempt->easy != NULL || alarm_busy(&attempt->alarm);
 }
