@@ -52,6 +52,10 @@ enum fake_cut {
 /* Takes the disk out of the io, whose further disk operations fail with -EIO. FAKE_KILL is also the ordinary
  * hand-over after a clean stop. The caller owns the disk. */
 struct fake_disk *fake_disk_cut(struct io *io, enum fake_cut cut);
+/* The cut comes by itself, right after `count` more disk operations (1 or more); fake_disk_cut() then hands
+ * over what it left, whatever `cut` it asks for. */
+void fake_disk_cut_after(struct io *io, unsigned count, enum fake_cut cut);
+bool fake_disk_is_cut(const struct io *io);
 /* Gives the disk to an io with no file open, in place of its own. */
 void fake_disk_attach(struct io *io, struct fake_disk *disk);
 void fake_disk_destroy(struct fake_disk *disk);

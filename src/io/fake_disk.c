@@ -1,6 +1,6 @@
 /*
- * The fake disk: named files, each with what a read sees (`now`), what has surely reached the medium (`safe`)
- * and the writes between the two, in the order in which they completed.
+ * The fake disk: named files, each with what a read sees (`now`), and the writes that have not surely reached
+ * the medium, in the order in which they completed, with what they replaced.
  *
  * Each operation happens at one random moment; so operations in flight are reordered, and a write that is in
  * flight when the power goes may have happened in any of its sectors. At a cut each sector independently
@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "io/fake_disk.h"
@@ -57,8 +58,8 @@ static void file_destroy(struct fake_disk *disk, struct fake_file *file)
     while (!list_empty(&file->writes))
         write_drop(disk, CONTAINER_OF(file->writes.next, struct fake_write, node));
     list_remove(&file->node);
-    free(file->now);
-    free(file->safe);
+    if (file->capacity > 0)
+        CHECK(munmap(file->now, file->capacity) == 0);
     free(file->path);
     free(file);
 }
@@ -79,14 +80,16 @@ void fake_disk_destroy(struct fake_disk *disk)
     free(disk);
 }
 
-static uint8_t *grown(uint8_t *old, uint64_t old_bytes, uint64_t bytes)
+/* More room, in place or moved; zeroes. */
+static void grow(struct fake_file *file, uint64_t bytes)
 {
-    uint8_t *larger = calloc(1, bytes);
-    CHECK(larger != NULL);
-    if (old != NULL)
-        memcpy(larger, old, old_bytes);
-    free(old);
-    return larger;
+    void *map = file->capacity == 0 ? mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                                    : mremap(file->now, file->capacity, bytes, MREMAP_MAYMOVE);
+    CHECK(map != MAP_FAILED);
+    madvise(map, bytes, MADV_HUGEPAGE); /* fewer faults; where it is refused, 4 KiB pages do */
+    file->now = map;
+    file->capacity = bytes;
 }
 
 /* Past the old end are zeroes, always: shrinking clears. */
@@ -96,13 +99,10 @@ static int64_t resize(struct fake_disk *disk, struct fake_file *file, uint64_t s
         return -ENOSPC;
     if (size > file->capacity) {
         uint64_t capacity = size < file->capacity * 2 ? file->capacity * 2 : size;
-        file->now = grown(file->now, file->capacity, capacity);
-        file->safe = grown(file->safe, file->capacity, capacity);
-        file->capacity = capacity;
+        grow(file, (capacity + DIRECT_BYTES - 1) / DIRECT_BYTES * DIRECT_BYTES);
     }
     if (size < file->size) {
         memset(file->now + size, 0, file->size - size);
-        memset(file->safe + size, 0, file->size - size);
         for (struct list_node *node = file->writes.next; node != &file->writes; node = node->next) {
             struct fake_write *write = CONTAINER_OF(node, struct fake_write, node);
             uint64_t len = write->offset >= size ? 0 : size - write->offset;
@@ -119,38 +119,25 @@ static int64_t resize(struct fake_disk *disk, struct fake_file *file, uint64_t s
 
 /* ---- writes and the medium ---- */
 
-static void make_safe(struct fake_file *file, const struct fake_write *write)
-{
-    if (write->zero)
-        memset(file->safe + write->offset, 0, write->len);
-    else
-        memcpy(file->safe + write->offset, write->data, write->len);
-}
-
 /* The newest write of the file: seen by reads now, on the medium some day. */
 void fake_file_write(struct fake *fake, struct fake_file *file, const void *data, size_t len, uint64_t offset)
 {
     struct fake_disk *disk = fake->disk;
     if (len == 0)
         return;
-    struct fake_write *write = malloc(sizeof *write + (data == NULL ? 0 : len));
+    struct fake_write *write = malloc(sizeof *write + len);
     CHECK(write != NULL && offset + len <= file->size);
-    *write =
-        (struct fake_write){.sequence = ++disk->sequence, .offset = offset, .len = len, .zero = data == NULL};
-    if (data != NULL) {
-        memcpy(write->data, data, len);
+    *write = (struct fake_write){.sequence = ++disk->sequence, .offset = offset, .len = len};
+    memcpy(write->before, file->now + offset, len);
+    if (data != NULL)
         memcpy(file->now + offset, data, len);
-    } else {
+    else
         memset(file->now + offset, 0, len);
-    }
     list_push_back(&file->writes, &write->node);
     disk->waiting_bytes += len;
     file->changed_ns = fake->now_ns + fake->wall_offset_ns;
-    while (disk->waiting_bytes > WAITING_MAX && file->writes.next != &write->node) {
-        struct fake_write *oldest = CONTAINER_OF(file->writes.next, struct fake_write, node);
-        make_safe(file, oldest);
-        write_drop(disk, oldest);
-    }
+    while (disk->waiting_bytes > WAITING_MAX && file->writes.next != &write->node)
+        write_drop(disk, CONTAINER_OF(file->writes.next, struct fake_write, node));
 }
 
 void fake_file_sync(struct fake_disk *disk, struct fake_file *file, uint64_t up_to)
@@ -159,24 +146,21 @@ void fake_file_sync(struct fake_disk *disk, struct fake_file *file, uint64_t up_
         struct fake_write *write = CONTAINER_OF(file->writes.next, struct fake_write, node);
         if (write->sequence > up_to)
             break;
-        make_safe(file, write);
         write_drop(disk, write);
     }
 }
 
-/* The sectors of `write` that survive; a sector that lost one write loses the later ones too. */
-static void survive(
-    struct fake *fake, struct fake_file *file, struct fake_write *write, uint8_t *lost, uint64_t odds)
+/* The sectors of the write that are lost: only those that have lost all later ones. */
+static void lose(
+    struct fake *fake, struct fake_file *file, const struct fake_write *write, uint8_t *kept, uint64_t odds)
 {
     for (uint64_t at = write->offset, end = write->offset + write->len; at < end;) {
         uint64_t sector = at / FAKE_SECTOR, next = (sector + 1) * FAKE_SECTOR;
         uint64_t len = (next < end ? next : end) - at;
-        if (!lost[sector] && random_below(&fake->random, 100) < odds)
-            lost[sector] = 1;
-        if (!lost[sector] && write->zero)
-            memset(file->safe + at, 0, len);
-        else if (!lost[sector])
-            memcpy(file->safe + at, write->data + (at - write->offset), len);
+        if (!kept[sector] && random_below(&fake->random, 100) >= odds)
+            kept[sector] = 1;
+        if (!kept[sector])
+            memcpy(file->now + at, write->before + (at - write->offset), len);
         at += len;
     }
 }
@@ -185,16 +169,14 @@ static void lose_power_of_file(struct fake *fake, struct fake_disk *disk, struct
 {
     static const uint8_t odds[] = {0, 5, 50, 95, 100};
     uint64_t chosen = odds[random_below(&fake->random, sizeof odds)];
-    uint8_t *lost = calloc(1, file->size / FAKE_SECTOR + 1);
-    CHECK(lost != NULL);
+    uint8_t *kept = calloc(1, file->size / FAKE_SECTOR + 1);
+    CHECK(kept != NULL);
     while (!list_empty(&file->writes)) {
-        struct fake_write *write = CONTAINER_OF(file->writes.next, struct fake_write, node);
-        survive(fake, file, write, lost, chosen);
+        struct fake_write *write = CONTAINER_OF(file->writes.prev, struct fake_write, node);
+        lose(fake, file, write, kept, chosen);
         write_drop(disk, write);
     }
-    if (file->size > 0)
-        memcpy(file->now, file->safe, file->size);
-    free(lost);
+    free(kept);
 }
 
 void fake_disk_lose_power(struct fake *fake, struct fake_disk *disk)

@@ -13,14 +13,13 @@ struct fake_write {
     struct list_node node;
     uint64_t sequence, offset;
     size_t len;
-    bool zero; /* a discard: no data */
-    uint8_t data[];
+    uint8_t before[]; /* what it replaced */
 };
 
 struct fake_file {
     struct list_node node;
     char *path;
-    uint8_t *now, *safe;
+    uint8_t *now;
     uint64_t size, capacity, inode, changed_ns;
     struct list_node writes; /* oldest first */
     unsigned opens;

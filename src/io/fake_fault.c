@@ -84,11 +84,15 @@ static void tally(struct fake *fake, const struct io_op *op)
     }
 }
 
+static struct fake_disk *cut_now(struct fake *fake, enum fake_cut cut);
+
 static void end(struct fake *fake, struct io_op *op, int64_t result)
 {
     fake->counts.in_flight--;
     io_complete(op, result);
     tally(fake, op);
+    if (fake->disk != NULL && fake->cut_after > 0 && --fake->cut_after == 0)
+        fake->gone = cut_now(fake, fake->cut);
 }
 
 static bool is_stalled(const struct fake *fake, struct io_op *op)
@@ -157,9 +161,8 @@ static void tear_in_flight(struct fake *fake, struct list_node *ops)
     }
 }
 
-struct fake_disk *fake_disk_cut(struct io *io, enum fake_cut cut)
+static struct fake_disk *cut_now(struct fake *fake, enum fake_cut cut)
 {
-    struct fake *fake = fake_of(io);
     struct fake_disk *disk = fake->disk;
     CHECK(disk != NULL);
     tear_in_flight(fake, &fake->disk_ops);
@@ -172,8 +175,30 @@ struct fake_disk *fake_disk_cut(struct io *io, enum fake_cut cut)
         file->locked = file->stalled = false;
     }
     fake->disk = NULL;
+    fake->cut_after = 0;
     release_held(fake);
     return disk;
+}
+
+struct fake_disk *fake_disk_cut(struct io *io, enum fake_cut cut)
+{
+    struct fake *fake = fake_of(io);
+    struct fake_disk *gone = fake->gone;
+    fake->gone = NULL;
+    return gone != NULL ? gone : cut_now(fake, cut);
+}
+
+void fake_disk_cut_after(struct io *io, unsigned count, enum fake_cut cut)
+{
+    struct fake *fake = fake_of(io);
+    CHECK(fake->disk != NULL && count > 0);
+    fake->cut_after = count;
+    fake->cut = cut;
+}
+
+bool fake_disk_is_cut(const struct io *io)
+{
+    return fake_of(io)->disk == NULL;
 }
 
 void fake_disk_attach(struct io *io, struct fake_disk *disk)
@@ -200,6 +225,8 @@ void fake_disk_deinit(struct fake *fake)
     fake_disk_heal(fake->io);
     if (fake->disk != NULL)
         fake_disk_destroy(fake->disk);
+    if (fake->gone != NULL)
+        fake_disk_destroy(fake->gone);
 }
 
 void fake_disk_pace(struct io *io, const struct fake_disk_pace *pace)
@@ -267,8 +294,6 @@ void fake_disk_settle(struct io *io, const char *path)
     struct fake_file *file = fake_file_find(fake->disk, path);
     CHECK(file != NULL);
     fake_file_sync(fake->disk, file, UINT64_MAX);
-    if (file->size > 0)
-        memcpy(file->safe, file->now, file->size);
 }
 
 void fake_disk_counts(const struct io *io, struct fake_disk_counts *counts)

@@ -28,6 +28,9 @@ struct fake {
     uint16_t next_port;
 
     struct fake_disk *disk; /* NULL after a cut */
+    struct fake_disk *gone; /* after one that came by itself, until it is taken */
+    unsigned cut_after;     /* disk operations from now; 0: it does not come by itself */
+    enum fake_cut cut;
     struct fake_disk_pace pace;
     struct fake_disk_counts counts;
     struct list_node disk_ops; /* in flight */

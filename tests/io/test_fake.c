@@ -300,6 +300,34 @@ static void test_kill_loses_no_completed_write(void **state)
     assert_true(counts[2] > 100 && counts[3] > 100);
 }
 
+/* The cut comes after the third operation: the third write has happened, the fourth has not. */
+static void test_cut_after_an_operation(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint8_t *ones = block_of(1, 1);
+    uint64_t len;
+    rig_open_seeded(&rig, 1);
+    struct io_handle file = file_open(&rig, "device", READ_WRITE);
+    allocate(&rig, file, 4 * BLOCK, 0);
+    fake_disk_cut_after(rig.io, 3, FAKE_KILL);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(fake_disk_is_cut(rig.io), i == 3);
+        assert_int_equal(file_write(&rig, file, ones, BLOCK, i * BLOCK), i < 3 ? BLOCK : -EIO);
+    }
+    file_close(&rig, file);
+    struct fake_disk *disk = fake_disk_cut(rig.io, FAKE_POWER); /* has been: by the death of the process */
+    rig_close(&rig);
+    rig_open_seeded(&rig, 2);
+    fake_disk_attach(rig.io, disk);
+    const uint8_t *bytes = fake_disk_bytes(rig.io, "device", &len);
+    assert_int_equal(len, 4 * BLOCK);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(bytes[i * BLOCK], i < 3 ? 1 : 0);
+    rig_close(&rig);
+    free(ones);
+}
+
 /* A sync covers what had completed when it was submitted, no more. */
 static void test_sync_covers_what_completed_before(void **state)
 {
@@ -367,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_reset_on_demand), cmocka_unit_test(test_faults),
         cmocka_unit_test(test_stall_and_capacity), cmocka_unit_test(test_alignment),
         cmocka_unit_test(test_power_cut), cmocka_unit_test(test_kill_loses_no_completed_write),
+        cmocka_unit_test(test_cut_after_an_operation),
         cmocka_unit_test(test_sync_covers_what_completed_before), cmocka_unit_test(test_flipped_bits_stay)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
