@@ -3,9 +3,10 @@
  *
  * device_open: open and lock the file, look at what it is, read its superblock or make one. A file that is
  * neither empty nor ours is refused and not touched. A new file gets its superblock first and its space
- * second, so that a half-made one is recognised. device_start: write both copies of the superblock (new
- * epoch, no snapshot mark), then take the snapshot if the old one carried a mark, else find the generation of
- * each segment from its footer or first header.
+ * second, so that a half-made one is recognised. A partition is taken only when its first and last MiB hold
+ * nothing: some file systems leave the first 64 KiB free. device_start: write both copies of the superblock
+ * (new epoch, no snapshot mark), then take the snapshot if the old one carried a mark, else find the
+ * generation of each segment from its footer or first header.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "cache/worker.h"
 
 #define PROBES 16
+#define BLANK_BYTES (1u << 20)
 
 struct probe {
     struct opening *opening;
@@ -166,12 +168,58 @@ static void resize(struct opening *opening)
     space(opening);
 }
 
+static void not_ours(struct opening *opening, int result)
+{
+    refuse(opening, result, result == E_UNSUPPORTED ? "its format is newer" : "it holds something else");
+}
+
 static bool all_zero(const uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         if (bytes[i] != 0)
             return false;
     return true;
+}
+
+static void blank_read(struct io_op *op);
+
+/* A partition without a superblock: does it hold anything else? `piece` counts the ends looked at. */
+static void blank_look(struct opening *opening)
+{
+    struct device *device = opening->device;
+    uint64_t last = (device->info.size_bytes - BLANK_BYTES) / SEGMENT_BLOCK * SEGMENT_BLOCK;
+    opening->iov = (struct iovec){opening->state, BLANK_BYTES};
+    struct io_loop *loop = begin(opening, blank_read);
+    io_file_read(loop, &opening->op, device->file, &opening->iov, 1, opening->piece == 0 ? 0 : last);
+}
+
+static void blank_read(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    size_t ours = opening->piece == 0 ? opening->buffer_len : 0;
+    if (op->result != BLANK_BYTES || !all_zero(opening->state + ours, BLANK_BYTES - ours))
+        not_ours(opening, op->result < 0 ? (int)op->result : E_FOREIGN);
+    else if (++opening->piece < 2)
+        blank_look(opening);
+    else
+        make(opening);
+}
+
+/* Neither copy of a superblock can be read. */
+static void half_made(struct opening *opening)
+{
+    struct device *device = opening->device;
+    if (device->info.regular && device->info.size_bytes == opening->buffer_len) {
+        make(opening);
+        return;
+    }
+    opening->state = aligned_alloc(SEGMENT_BLOCK, BLANK_BYTES);
+    CHECK(opening->state != NULL);
+    opening->piece = 0;
+    if (device->info.block_device && device->info.size_bytes >= BLANK_BYTES)
+        blank_look(opening);
+    else
+        not_ours(opening, E_FOREIGN);
 }
 
 static void super_read(struct io_op *op)
@@ -182,14 +230,14 @@ static void super_read(struct io_op *op)
         refuse(opening, (int)op->result, "it can't be read");
         return;
     }
-    size_t len = (size_t)op->result;
-    int result = superblock_choose(&device->super, bytes_of(opening->buffer, len));
+    struct bytes copies = bytes_of(opening->buffer, (size_t)op->result);
+    int result = superblock_choose(&device->super, copies);
     if (result == 0)
         resize(opening);
-    else if (device->info.block_device && len == opening->buffer_len && all_zero(opening->buffer, len))
-        make(opening);
+    else if (result != E_UNSUPPORTED && superblock_is_half_made(copies))
+        half_made(opening);
     else
-        refuse(opening, result, result == E_UNSUPPORTED ? "its format is newer" : "it holds something else");
+        not_ours(opening, result);
 }
 
 static void stat_done(struct io_op *op)

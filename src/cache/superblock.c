@@ -8,12 +8,13 @@
 #include "cache/snapshot.h"
 
 #define CHECKSUM_AT (SUPERBLOCK_BYTES - 8)
+#define SECTOR 512u /* what a disk writes at once */
 #define CHECKSUM_SEED UINT64_C(0x9a1f0c6e5b3d7284)
 #define SNAPSHOT_AT UINT64_C(65536)
 
 static const uint8_t magic[8] = {'Y', 'A', 'T', 'A', 'D', 'I', 'S', 'K'};
 
-static_assert(136 + 16 * SUPERBLOCK_PEERS_MAX <= CHECKSUM_AT, "the peers fit");
+static_assert(136 + 16 * SUPERBLOCK_PEERS_MAX <= SECTOR, "all but the checksum is in the first sector");
 static_assert(EPOCH_BITS + EPOCH_SHIFT == 64, "a sequence is epoch and count");
 
 static uint64_t blocks_up(uint64_t bytes)
@@ -149,4 +150,25 @@ int superblock_choose(struct superblock *block, struct bytes copies)
         }
     }
     return found ? 0 : worst;
+}
+
+static bool is_zero(struct bytes bytes)
+{
+    for (size_t i = 0; i < bytes.len; i++)
+        if (bytes.ptr[i] != 0)
+            return false;
+    return true;
+}
+
+bool superblock_is_half_made(struct bytes copies)
+{
+    if (copies.len != SUPERBLOCK_COPIES * SUPERBLOCK_BYTES)
+        return false;
+    for (unsigned i = 0; i < SUPERBLOCK_COPIES; i++) {
+        const uint8_t *copy = copies.ptr + i * SUPERBLOCK_BYTES;
+        bool begun = memcmp(copy, magic, sizeof magic) == 0 || is_zero(bytes_of(copy, SECTOR));
+        if (!begun || !is_zero(bytes_of(copy + SECTOR, CHECKSUM_AT - SECTOR)))
+            return false;
+    }
+    return true;
 }

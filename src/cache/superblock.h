@@ -65,3 +65,6 @@ MUST_CHECK int superblock_decode(struct superblock *block, struct bytes copy);
 /* The newest of both copies (2 * 4096 bytes, or what a shorter file has). Errors as above, the most telling
  * of both. */
 MUST_CHECK int superblock_choose(struct superblock *block, struct bytes copies);
+/* Whether both copies hold nothing, or torn parts of a first superblock and nothing else: a loss of power
+ * while a device was made leaves that. */
+bool superblock_is_half_made(struct bytes copies);
