@@ -1,7 +1,5 @@
 #include "base/random.h"
 
-#include <sys/random.h>
-
 #include "base/check.h"
 
 /* splitmix64, the seeding that the authors of xoshiro recommend. */
@@ -38,15 +36,4 @@ uint64_t random_below(struct random *random, uint64_t bound)
 {
     CHECK(bound > 0);
     return (uint64_t)(((unsigned __int128)random_next(random) * bound) >> 64);
-}
-
-void random_os(void *buf, size_t len)
-{
-    uint8_t *at = buf;
-    while (len > 0) {
-        ssize_t got = getrandom(at, len < 256 ? len : 256, 0);
-        CHECK(got > 0);
-        at += got;
-        len -= (size_t)got;
-    }
 }
