@@ -3,9 +3,11 @@
  * other, then they start.
  *
  * The epoch is one above the highest found. A device that is behind its peers, or is new, or was cut shorter,
- * starts empty. The owners of keys are the devices present and those that the present ones remember, as long
- * as as many configured devices failed to open: those keep their keys, as misses. If a remembered device is
- * configured no more, its keys would fall to devices that may hold older items of them: then all start empty.
+ * starts empty. Two that don't know each other lived apart, and nothing tells which came later: each may hold
+ * what the other one's items were replaced by, and all start empty. The owners of keys are the devices
+ * present and those that the present ones remember, as long as as many configured devices failed to open:
+ * those keep their keys, as misses. If a remembered device is configured no more, its keys would fall to
+ * devices that may hold older items of them: then all start empty.
  */
 #include <stdlib.h>
 
@@ -39,40 +41,61 @@ static void owner_add(struct disk *disk, const struct device_id *id, struct devi
     disk->owners[i].mix = segment_hash(0, ITEM_HEAD, bytes_of(id->bytes, sizeof id->bytes));
 }
 
-static uint64_t highest_epoch(const struct disk *disk)
+/* The device that the others are compared with: of the highest epoch, NULL if none is usable. */
+static const struct device *leader_of(const struct disk *disk)
 {
-    uint64_t epoch = 0;
+    const struct device *leader = NULL;
     for (unsigned i = 0; i < disk->device_count; i++)
-        if (usable(disk->devices[i]) && disk->devices[i]->super.epoch > epoch)
-            epoch = disk->devices[i]->super.epoch;
-    return epoch;
+        if (usable(disk->devices[i]) &&
+            (leader == NULL || disk->devices[i]->super.epoch > leader->super.epoch))
+            leader = disk->devices[i];
+    return leader;
+}
+
+static bool has_peer(const struct superblock *super, const struct device_id *id)
+{
+    for (uint32_t i = 0; i < super->peer_count; i++)
+        if (same_id(&super->peers[i], id))
+            return true;
+    return false;
+}
+
+/* Is there one that lived apart from the leader? A new one never lived. */
+static bool lived_apart(const struct disk *disk, const struct superblock *leader)
+{
+    for (unsigned i = 0; i < disk->device_count; i++) {
+        const struct superblock *super = &disk->devices[i]->super;
+        if (usable(disk->devices[i]) && super->epoch > 0 && !same_id(&super->id, &leader->id) &&
+            !(has_peer(leader, &super->id) && has_peer(super, &leader->id)))
+            return true;
+    }
+    return false;
 }
 
 /* The owners: present and remembered. Returns how many are remembered only. */
-static unsigned owners_find(struct disk *disk, uint64_t epoch)
+static unsigned owners_find(struct disk *disk, const struct superblock *leader)
 {
     disk->owner_count = 0;
     for (unsigned i = 0; i < disk->device_count; i++)
         if (usable(disk->devices[i]))
             owner_add(disk, &disk->devices[i]->super.id, disk->devices[i]);
     unsigned present = disk->owner_count;
-    for (unsigned i = 0; i < disk->device_count; i++) {
-        const struct superblock *super = &disk->devices[i]->super;
-        if (!usable(disk->devices[i]) || super->epoch != epoch)
-            continue;
-        for (uint32_t j = 0; j < super->peer_count; j++)
-            owner_add(disk, &super->peers[j], NULL);
-    }
+    for (uint32_t i = 0; i < leader->peer_count; i++)
+        owner_add(disk, &leader->peers[i], NULL);
     return disk->owner_count - present;
 }
 
 static void decide(struct disk *disk)
 {
-    uint64_t epoch = highest_epoch(disk);
-    unsigned away = owners_find(disk, epoch), failed = 0;
+    const struct device *first = leader_of(disk);
+    if (first == NULL)
+        return;
+    const struct superblock leader = first->super;
+    uint64_t epoch = leader.epoch;
+    unsigned away = owners_find(disk, &leader), failed = 0;
     for (unsigned i = 0; i < disk->device_count; i++)
         failed += !usable(disk->devices[i]);
-    bool all_empty = away > failed || epoch + 1 >= UINT64_C(1) << EPOCH_BITS;
+    bool all_empty = away > failed || lived_apart(disk, &leader) || epoch + 1 >= UINT64_C(1) << EPOCH_BITS;
     if (away > failed)
         disk->owner_count -= away;
     uint64_t next = epoch + 1 >= UINT64_C(1) << EPOCH_BITS ? 1 : epoch + 1;
