@@ -18,6 +18,8 @@ STAGES = ["house", "unit", "fuzz", "e2e"]  # and "long", with --long or by name
 FUZZ_SECONDS = int(os.environ.get("YATA_FUZZ_SECONDS", "20"))
 LONG_FUZZ_SECONDS = 300
 LONG_CHURN_SECONDS = 30 * 60
+LONG_CRASHES = 100_000
+LONG_KILLS = 200
 JOBS = os.cpu_count() or 2
 
 RELEASE = ["-Dbuildtype=release", "-Db_ndebug=false", "-Dwerror=true"]
@@ -156,12 +158,20 @@ def e2e(name, driver, label="", arguments=(), env=None):
                                 "YATA_SLOW_BUILD": "1" if "san" in name else "", **(env or {})}, finish)
 
 
+def crashes():
+    """The crash simulator on many more seeds than the unit tests have, and more deaths of a real process."""
+    tests = BUILD / "gcc-release/tests/cache"
+    share = LONG_CRASHES // JOBS
+    return [Job(f"crashes {i + 1}", [tests / "test_crash_sim", 1_000_000 + i * share, share]) for i in range(JOBS)] + [
+        Job("kills", [tests / "test_kill", LONG_KILLS])]
+
+
 def long_jobs():
     """What takes longer than CI may: --long."""
     differential = ("-long", ["-k", "differential"], {"YATA_DIFFERENTIAL_SECONDS": "600"})
     churn = [Job(f"churn {driver}", [BUILD / "gcc-release/tests/cache/test_churn", LONG_CHURN_SECONDS], {"YATA_IO": driver})
              for driver in ("uring", "portable")]
-    return churn + [e2e(name, driver, *differential) for name in ("clang-asan", "clang-tsan") for driver in ("uring", "portable")]
+    return crashes() + churn + [e2e(name, driver, *differential) for name in ("clang-asan", "clang-tsan") for driver in ("uring", "portable")]
 
 
 def main():

@@ -164,13 +164,13 @@ void stage_value(uint64_t key, uint64_t version, uint32_t len, uint8_t *value)
 {
     struct random random;
     random_init(&random, key * 1000003 + version);
-    uint8_t first[8];
-    memcpy(first, &version, 8);
-    for (uint32_t i = 0; i < len; i += 8) {
-        uint64_t word = random_next(&random);
-        uint32_t n = len - i < 8 ? len - i : 8;
-        memcpy(value + i, i == 0 ? (const void *)first : (const void *)&word, n);
+    uint64_t base = random_next(&random);
+    for (uint32_t i = 0; i < len / 8; i++) {
+        uint64_t word = base * (2 * (uint64_t)i + 1);
+        memcpy(value + (size_t)i * 8, &word, 8);
     }
+    memcpy(value + len / 8 * 8, &base, len % 8);
+    memcpy(value, &version, len < 8 ? len : 8);
 }
 
 struct item_key stage_key(uint64_t key, uint8_t *buf)

@@ -1,17 +1,22 @@
 /*
  * Crashes, by seeds: lives of the tier over the fake driver, each a random run of puts, replacements, gets,
- * removes and flushes, which ends by a clean stop, the death of the process or a loss of power at any moment,
- * with writes failing now and then. A model knows what may be found: no version that was older than one
+ * removes and flushes, which ends by a clean stop, the death of the process or a loss of power: after any
+ * operation of the disk, those of opening, recovering and closing included. Writes fail now and then, devices
+ * are away for a life, sizes change. A model knows what may be found: no version that was older than one
  * reported durable or than a remove that was answered, no wrong byte ever, and within a life nothing but the
- * latest.
+ * latest. What was durable and left alone must be there after a death of the process, unless the device has
+ * gone round since.
  *
- * test_crash_sim [first seed] [count]; a failing seed is printed and replays. Default: 1 120; more in the
- * long tests.
+ * test_crash_sim [first seed] [count]. What fails prints the command that replays it, also when it ends by a
+ * CHECK, a fault or a loop. tests/mutations shows what it finds.
  */
+#include <malloc.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -22,12 +27,15 @@
 #include "io/fake.h"
 
 #define MIB (UINT64_C(1) << 20)
-enum { KEYS = 60, PENDING = 64 };
+enum { KEYS = 60, HOT = 20, PENDING = 64, SEED_SECONDS_MAX = 120 };
 
 struct model {
     int64_t put[KEYS];   /* the latest version put well in this life; 0: none; -1: unknown since a crash */
     int64_t floor[KEYS]; /* nothing older may be found, in any life */
+    bool must[KEYS];     /* it is durable, and was left alone since */
 };
+
+enum ending { END_CLEAN, END_KILL, END_POWER };
 
 struct pending {
     bool busy, done, flush;
@@ -44,14 +52,34 @@ struct sim {
     struct pending pending[PENDING];
     int64_t clock; /* also the version of the next put */
     bool heavy;    /* this life goes round the device several times */
+    bool whole;    /* nothing may have been lost yet: no fault, no segment reclaimed */
     unsigned gets; /* in flight */
-    uint64_t found, asked, recovered, lives, reclaimed, carried;
+    uint64_t found, asked, recovered, lives, reclaimed, carried, cuts, demanded;
 };
+
+static struct random ids;
+
+/* In place of the kernel's (base/random_os.c): ids and hash seeds are part of what a seed replays. */
+void random_os(void *buf, size_t len)
+{
+    for (uint8_t *at = buf; len > 0; len--)
+        *at++ = (uint8_t)random_next(&ids);
+}
 
 static void raise_to(int64_t *floor, int64_t to)
 {
     if (to > *floor)
         *floor = to;
+}
+
+static void flushed(struct sim *sim, const struct pending *pending)
+{
+    struct model *model = &sim->model;
+    for (unsigned key = 0; key < KEYS; key++) {
+        raise_to(&model->floor[key], pending->put[key]);
+        if (pending->put[key] > 0 && model->put[key] == pending->put[key])
+            model->must[key] = true;
+    }
 }
 
 static void settle_pending(struct sim *sim)
@@ -63,10 +91,10 @@ static void settle_pending(struct sim *sim)
         pending->busy = false;
         if (pending->result < 0)
             continue;
-        if (!pending->flush)
+        if (pending->flush)
+            flushed(sim, pending);
+        else
             raise_to(&sim->model.floor[pending->key], pending->clock);
-        for (unsigned key = 0; pending->flush && key < KEYS; key++)
-            raise_to(&sim->model.floor[key], pending->put[key]);
     }
 }
 
@@ -97,12 +125,22 @@ static uint32_t some_len(struct sim *sim)
     return 8 + (uint32_t)random_below(&sim->random, random_below(&sim->random, 3) == 0 ? 300000 : 3000);
 }
 
+/* While the log goes round, some keys are written seldom and read often: those are carried. */
+static unsigned some_key(struct sim *sim, bool hot)
+{
+    if (sim->heavy && random_below(&sim->random, 8) != 0)
+        return hot ? (unsigned)random_below(&sim->random, HOT)
+                   : HOT + (unsigned)random_below(&sim->random, KEYS - HOT);
+    return (unsigned)random_below(&sim->random, KEYS);
+}
+
 static void do_put(struct sim *sim)
 {
-    unsigned key = (unsigned)random_below(&sim->random, KEYS);
+    unsigned key = some_key(sim, false);
     int64_t version = ++sim->clock;
     int result = stage_put(&sim->stage, key, (uint64_t)version, some_len(sim));
     sim->model.put[key] = result == 0 ? version : 0;
+    sim->model.must[key] = false;
 }
 
 static void do_remove(struct sim *sim)
@@ -113,6 +151,7 @@ static void do_remove(struct sim *sim)
     uint8_t buf[64];
     pending->key = (unsigned)random_below(&sim->random, KEYS);
     sim->model.put[pending->key] = 0;
+    sim->model.must[pending->key] = false;
     disk_remove(sim->stage.disk, sim->stage.loop, stage_key(pending->key, buf), answered, pending);
 }
 
@@ -169,7 +208,7 @@ static void got(void *context, int result, struct item *item)
 static void do_ask(struct sim *sim)
 {
     struct asked *asked = malloc(sizeof *asked);
-    unsigned key = (unsigned)random_below(&sim->random, KEYS);
+    unsigned key = some_key(sim, true);
     int64_t put = sim->model.put[key];
     *asked = (struct asked){.sim = sim,
         .key = key,
@@ -190,6 +229,33 @@ static void some_fault(struct sim *sim)
         .count = 1 + (unsigned)random_below(&sim->random, random_below(&sim->random, 4) == 0 ? 6 : 1),
         .torn = true};
     fake_disk_fail(sim->stage.io, &fault);
+    sim->whole = false;
+}
+
+static bool is_over(const struct sim *sim)
+{
+    return fake_disk_is_cut(sim->stage.io);
+}
+
+static void one_op(struct sim *sim)
+{
+    uint64_t dice = random_below(&sim->random, 100);
+    if (sim->heavy)
+        io_loop_turn(sim->stage.loop, NS_PER_MS);
+    if (dice < 50)
+        do_put(sim);
+    else if (dice < 65)
+        do_ask(sim);
+    else if (dice < 75)
+        do_get(sim, some_key(sim, true));
+    else if (dice < 83)
+        do_remove(sim);
+    else if (dice < 87)
+        do_flush(sim);
+    else
+        for (uint64_t turns = random_below(&sim->random, 30); turns > 0 && !is_over(sim); turns--)
+            io_loop_turn(sim->stage.loop, NS_PER_MS);
+    settle_pending(sim);
 }
 
 static void some_ops(struct sim *sim)
@@ -197,25 +263,8 @@ static void some_ops(struct sim *sim)
     sim->heavy = random_below(&sim->random, 6) == 0;
     uint64_t count =
         sim->heavy ? 600 : 10 + random_below(&sim->random, random_below(&sim->random, 3) == 0 ? 400 : 80);
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t dice = random_below(&sim->random, 100);
-        if (sim->heavy)
-            io_loop_turn(sim->stage.loop, NS_PER_MS);
-        if (dice < 50)
-            do_put(sim);
-        else if (dice < 65)
-            do_ask(sim);
-        else if (dice < 75)
-            do_get(sim, (unsigned)random_below(&sim->random, KEYS));
-        else if (dice < 83)
-            do_remove(sim);
-        else if (dice < 87)
-            do_flush(sim);
-        else
-            for (uint64_t turns = random_below(&sim->random, 30); turns > 0; turns--)
-                io_loop_turn(sim->stage.loop, NS_PER_MS);
-        settle_pending(sim);
-    }
+    for (uint64_t i = 0; i < count && !is_over(sim); i++)
+        one_op(sim);
 }
 
 /* The disk passes to the next life. */
@@ -228,19 +277,69 @@ static void new_io(struct sim *sim, struct fake_disk *disk)
     fake_disk_attach(sim->stage.io, disk);
 }
 
-static void end_of_life(struct sim *sim)
+/* The cut comes by itself, after an operation that nobody chose. */
+static void arm(struct sim *sim, enum ending ending, unsigned within)
 {
-    uint64_t dice = random_below(&sim->random, 10);
+    if (ending != END_CLEAN)
+        fake_disk_cut_after(sim->stage.io, 1 + (unsigned)random_below(&sim->random, within),
+            ending == END_KILL ? FAKE_KILL : FAKE_POWER);
+}
+
+/* Until tables are read and nothing waits, or the end. */
+static void settle(struct sim *sim)
+{
+    for (unsigned turns = 0; turns < 20000 && !is_over(sim); turns++) {
+        struct disk_stats stats = stage_stats(&sim->stage);
+        if (stats.waiting_bytes == 0 && stats.recovering == 0)
+            break;
+        stage_turn(&sim->stage);
+    }
+}
+
+/* All that must be there is. */
+static void demand(struct sim *sim)
+{
+    struct disk_stats stats = stage_stats(&sim->stage);
+    for (unsigned key = 0; key < KEYS; key++) {
+        do_get(sim, key);
+        if (!sim->whole || !sim->model.must[key] || is_over(sim) || stats.dropped_index > 0)
+            continue;
+        sim->demanded++;
+        if (sim->model.put[key] <= 0)
+            fail_msg("key %u: version %lld is durable and not there", key, (long long)sim->model.floor[key]);
+    }
+}
+
+static void ended(struct sim *sim, enum ending ending)
+{
+    struct model *model = &sim->model;
+    for (unsigned key = 0; key < KEYS; key++) {
+        if (ending == END_CLEAN)
+            raise_to(&model->floor[key], model->put[key]);
+        model->must[key] = model->put[key] > 0 && (ending == END_CLEAN || model->must[key]);
+        model->put[key] = -1;
+    }
+    if (ending == END_POWER) /* a table without its items: what is older is not trusted */
+        sim->whole = false;
+}
+
+static void end_of_life(struct sim *sim, enum ending ending)
+{
     struct fake_disk *disk = NULL;
     fake_disk_heal(sim->stage.io);
     struct disk_stats stats = stage_stats(&sim->stage);
     sim->reclaimed += stats.reclaimed_segments;
     sim->carried += stats.carried;
-    if (dice >= 3) {
+    sim->cuts += is_over(sim);
+    if (stats.reclaimed_segments + stats.dropped_index > 0)
+        sim->whole = false;
+    if (ending != END_CLEAN && !is_over(sim) && random_below(&sim->random, 2) == 0) {
+        arm(sim, ending, 60); /* while it is closing */
+    } else if (ending != END_CLEAN) {
         for (uint64_t turns = random_below(&sim->random, 20); turns > 0; turns--)
             io_loop_turn(sim->stage.loop, 0);
         settle_pending(sim);
-        disk = fake_disk_cut(sim->stage.io, dice < 6 ? FAKE_KILL : FAKE_POWER);
+        disk = fake_disk_cut(sim->stage.io, ending == END_KILL ? FAKE_KILL : FAKE_POWER);
     }
     int result = stage_close(&sim->stage);
     settle_pending(sim);
@@ -248,20 +347,60 @@ static void end_of_life(struct sim *sim)
     for (unsigned i = 0; i < PENDING; i++)
         assert_false(sim->pending[i].busy);
     if (disk == NULL) {
+        bool clean = result == 0 && !is_over(sim);
         disk = fake_disk_cut(sim->stage.io, FAKE_POWER);
-        for (unsigned key = 0; result == 0 && key < KEYS; key++)
-            raise_to(&sim->model.floor[key], sim->model.put[key]);
+        ending = clean ? END_CLEAN : END_POWER;
     }
-    for (unsigned key = 0; key < KEYS; key++)
-        sim->model.put[key] = -1;
+    ended(sim, ending);
     new_io(sim, disk);
     sim->lives++;
 }
 
-/* During an open, now and then, the power goes too. */
+/* Now and then a device is away for a life, or the configured size is another one. */
+static void some_change(struct sim *sim)
+{
+    struct stage *stage = &sim->stage;
+    if (stage->config.device_count > 1 && random_below(&sim->random, 10) == 0) {
+        unsigned away = (unsigned)random_below(&sim->random, stage->config.device_count);
+        struct fake_fault fault = {
+            .path = stage->config.devices[away].path, .kinds = FAKE_OPEN, .error = -5, .count = 1};
+        fake_disk_fail(stage->io, &fault);
+        sim->whole = false;
+    }
+    if (random_below(&sim->random, 12) == 0) {
+        stage->config.devices[0].size_bytes = 34 * MIB + random_below(&sim->random, 8) * MIB;
+        sim->whole = false; /* a smaller one starts empty */
+    }
+}
+
+static void live(struct sim *sim)
+{
+    static const unsigned within[] = {12, 100, 1000};
+    struct stage *stage = &sim->stage;
+    uint64_t dice = random_below(&sim->random, 10);
+    enum ending ending = dice < 3 ? END_CLEAN : dice < 6 ? END_KILL : END_POWER;
+    some_change(sim);
+    if (random_below(&sim->random, 3) != 0)
+        arm(sim, ending, within[random_below(&sim->random, 3)]);
+    int result = stage_open(stage);
+    assert_true(result == 0 || is_over(sim));
+    if (is_over(sim) && stage->config.device_count > 1)
+        sim->whole = false; /* one may be behind the others: it starts empty */
+    if (random_below(&sim->random, 4) == 0)
+        some_fault(sim);
+    if (random_below(&sim->random, 2) == 0) {
+        settle(sim);
+        if (random_below(&sim->random, 4) == 0)
+            demand(sim);
+    }
+    some_ops(sim);
+    end_of_life(sim, ending);
+}
+
 static void run(struct sim *sim, uint64_t seed)
 {
     random_init(&sim->random, seed);
+    random_init(&ids, ~seed);
     struct stage *stage = &sim->stage;
     stage_init(stage, 34 * MIB + random_below(&sim->random, 8) * MIB);
     stage->driver = IO_FAKE;
@@ -271,38 +410,35 @@ static void run(struct sim *sim, uint64_t seed)
     for (unsigned i = 1; i < stage->config.device_count; i++)
         stage->config.devices[i] = (struct disk_device_config){stage_path(i), 36 * MIB};
     stage->config.write_buffer_bytes = random_below(&sim->random, 2) == 0 ? 2 * MIB : 0;
-    uint64_t lives = 2 + random_below(&sim->random, 5);
-    for (uint64_t life = 0; life < lives; life++) {
-        int result = stage_open(stage);
-        assert_int_equal(result, 0);
-        if (random_below(&sim->random, 4) == 0)
-            some_fault(sim);
-        if (random_below(&sim->random, 2) == 0)
-            stage_settle(stage);
-        some_ops(sim);
-        end_of_life(sim);
-    }
+    sim->whole = true;
+    struct io_config config = {.choice = IO_FAKE, .fake_seed = seed};
+    struct io_report report;
+    assert_int_equal(io_create(&stage->io, &config, &report), 0);
+    for (uint64_t lives = 2 + random_below(&sim->random, 5); lives > 0; lives--)
+        live(sim);
     assert_int_equal(stage_open(stage), 0);
-    stage_settle(stage);
-    for (unsigned key = 0; key < KEYS; key++)
-        do_get(sim, key);
+    settle(sim);
+    demand(sim);
     assert_int_equal(stage_close(stage), 0);
     fake_disk_destroy(fake_disk_cut(stage->io, FAKE_KILL));
     io_destroy(stage->io);
 }
 
 static uint64_t first_seed = 1, seed_count = 120, current_seed;
+static const char *program;
 
 static void seeds(void **state)
 {
     (void)state;
     static struct sim sim;
-    uint64_t found = 0, asked = 0, recovered = 0, lives = 0, reclaimed = 0, carried = 0;
+    uint64_t found = 0, asked = 0, recovered = 0, lives = 0, reclaimed = 0, carried = 0, cuts = 0,
+             demanded = 0;
     for (uint64_t seed = first_seed; seed < first_seed + seed_count; seed++) {
         sim = (struct sim){0};
         if (getenv("YATA_VERBOSE") != NULL)
             print_message("seed %llu\n", (unsigned long long)seed);
         current_seed = seed;
+        alarm(SEED_SECONDS_MAX);
         run(&sim, seed);
         found += sim.found;
         asked += sim.asked;
@@ -310,25 +446,41 @@ static void seeds(void **state)
         lives += sim.lives;
         reclaimed += sim.reclaimed;
         carried += sim.carried;
+        cuts += sim.cuts;
+        demanded += sim.demanded;
     }
-    print_message(
-        "%llu seeds, %llu lives, %llu gets, %llu found, %llu of them from an earlier life; %llu segments "
-        "reclaimed, %llu items carried\n",
-        (unsigned long long)seed_count, (unsigned long long)lives, (unsigned long long)asked,
-        (unsigned long long)found, (unsigned long long)recovered, (unsigned long long)reclaimed,
-        (unsigned long long)carried);
-    assert_true(recovered > 0);
+    alarm(0);
+    print_message("%llu seeds, %llu lives, %llu of them cut at work; %llu gets, %llu found, %llu of them "
+                  "from an earlier life; %llu had to be there; %llu segments reclaimed, %llu items carried\n",
+        (unsigned long long)seed_count, (unsigned long long)lives, (unsigned long long)cuts,
+        (unsigned long long)asked, (unsigned long long)found, (unsigned long long)recovered,
+        (unsigned long long)demanded, (unsigned long long)reclaimed, (unsigned long long)carried);
+    assert_true(seed_count < 100 || (recovered > 0 && demanded > 0));
+}
+
+static void tell(int signal_number)
+{
+    char text[300];
+    int len = snprintf(text, sizeof text, "replay: %s %llu 1\n", program, (unsigned long long)current_seed);
+    signal(signal_number, SIG_DFL);
+    if (write(STDERR_FILENO, text, (size_t)len) == len)
+        raise(signal_number);
 }
 
 int main(int argc, char **argv)
 {
+    program = argv[0];
     if (argc > 1)
         first_seed = strtoull(argv[1], NULL, 10);
     if (argc > 2)
         seed_count = strtoull(argv[2], NULL, 10);
+    signal(SIGABRT, tell);
+    signal(SIGALRM, tell);
+    mallopt(M_MMAP_THRESHOLD, 8 << 20); /* thousands of lives reuse their memory */
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     const struct CMUnitTest tests[] = {cmocka_unit_test(seeds)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (failed != 0)
-        print_message("failing seed: %llu\n", (unsigned long long)current_seed);
+        print_message("replay: %s %llu 1\n", program, (unsigned long long)current_seed);
     return failed;
 }
