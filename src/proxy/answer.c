@@ -72,10 +72,11 @@ static void reply_unsatisfiable(struct request *request)
 
 static struct bytes stored_content_type(const struct head *head)
 {
-    struct bytes rest = head->fields, line;
+    struct bytes rest = head->fields;
+    struct head_line line;
     while (head_next_line(&rest, &line)) {
-        if (line.len > 15 && bytes_equal_nocase(bytes_of(line.ptr, 13), BYTES("content-type:")))
-            return bytes_trim(bytes_of(line.ptr + 13, line.len - 15));
+        if (bytes_equal_nocase(line.name, BYTES("content-type")))
+            return line.value;
     }
     return (struct bytes){0};
 }

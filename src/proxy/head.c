@@ -82,21 +82,12 @@ static void read_times(struct head *head, const struct origin_head *answer, stru
     });
 }
 
-/* A stored line, "Name: value\r\n", in its two parts; without a colon it has no name. */
-static void split_line(struct bytes line, struct bytes *name, struct bytes *value)
-{
-    const uint8_t *colon = memchr(line.ptr, ':', line.len);
-    while (line.len > 0 && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == '\r'))
-        line.len--;
-    *name = bytes_of(line.ptr, colon ? (size_t)(colon - line.ptr) : 0);
-    *value = colon ? bytes_trim(bytes_from(line, name->len + 1)) : (struct bytes){0};
-}
-
 /* RFC 9111 5.2.2.4 and 5.2.2.7: fields that no-cache and private name are not kept. The directives borrow
  * from the lines, so these are copied, not moved. */
 static int drop_named(struct head *head, const struct cache_control *control, struct arena *arena)
 {
-    struct bytes rest = head->fields, line, name, value;
+    struct bytes rest = head->fields;
+    struct head_line line;
     if (control->no_cache_fields.count + control->private_fields.count == 0)
         return 0;
     uint8_t *kept = arena_take(arena, rest.len);
@@ -104,10 +95,9 @@ static int drop_named(struct head *head, const struct cache_control *control, st
         return E_TOO_LARGE;
     struct writer w = writer_of(kept, rest.len);
     while (head_next_line(&rest, &line)) {
-        split_line(line, &name, &value);
-        if (!named_fields_have(&control->no_cache_fields, name) &&
-            !named_fields_have(&control->private_fields, name))
-            write_bytes(&w, line);
+        if (!named_fields_have(&control->no_cache_fields, line.name) &&
+            !named_fields_have(&control->private_fields, line.name))
+            write_bytes(&w, line.text);
     }
     head->fields = writer_bytes(&w);
     return 0;
@@ -116,14 +106,14 @@ static int drop_named(struct head *head, const struct cache_control *control, st
 static int read_freshness(struct head *head, int64_t now_s, struct arena *arena)
 {
     struct cache_control control;
-    struct bytes expires = {0}, rest = head->fields, line, name, value;
+    struct bytes expires = {0}, rest = head->fields;
+    struct head_line line;
     cache_control_init(&control);
     while (head_next_line(&rest, &line)) {
-        split_line(line, &name, &value);
-        if (bytes_equal_nocase(name, BYTES("cache-control")))
-            cache_control_add(&control, value);
-        else if (bytes_equal_nocase(name, BYTES("expires")))
-            expires = expires.ptr ? BYTES("0") : value;
+        if (bytes_equal_nocase(line.name, BYTES("cache-control")))
+            cache_control_add(&control, line.value);
+        else if (bytes_equal_nocase(line.name, BYTES("expires")))
+            expires = expires.ptr ? BYTES("0") : line.value;
     }
     struct freshness freshness = freshness_of(&(struct freshness_input){
         .control = &control,
@@ -192,11 +182,10 @@ static bool field_is_fixed(struct bytes name)
 /* Copies the stored lines whose names the answer does not repeat. */
 static void write_kept(struct writer *w, struct bytes stored, const struct origin_head *answer)
 {
-    struct bytes line, name, value;
+    struct head_line line;
     while (head_next_line(&stored, &line)) {
-        split_line(line, &name, &value);
-        if (field_is_fixed(name) || !find(answer, name).ptr)
-            write_bytes(w, line);
+        if (field_is_fixed(line.name) || !find(answer, line.name).ptr)
+            write_bytes(w, line.text);
     }
 }
 
@@ -350,13 +339,20 @@ int64_t head_fresh_for(const struct head *head, int64_t configured_ttl_s, int64_
     return lifetime - head_age(head, now_s);
 }
 
-bool head_next_line(struct bytes *rest, struct bytes *line)
+bool head_next_line(struct bytes *rest, struct head_line *line)
 {
     if (rest->len == 0)
         return false;
     const uint8_t *end = memchr(rest->ptr, '\n', rest->len);
     CHECK(end);
-    *line = bytes_of(rest->ptr, (size_t)(end - rest->ptr) + 1);
-    *rest = bytes_from(*rest, line->len);
+    struct bytes text = bytes_of(rest->ptr, (size_t)(end - rest->ptr) + 1), value = {0};
+    size_t name_len = 0, len = text.len - (text.len > 1 && end[-1] == '\r' ? 2 : 1);
+    const uint8_t *colon = memchr(text.ptr, ':', len);
+    if (colon) {
+        name_len = (size_t)(colon - text.ptr);
+        value = bytes_trim(bytes_of(colon + 1, len - name_len - 1));
+    }
+    *line = (struct head_line){.text = text, .name = bytes_of(text.ptr, name_len), .value = value};
+    *rest = bytes_from(*rest, text.len);
     return true;
 }

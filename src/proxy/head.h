@@ -67,5 +67,10 @@ static inline uint64_t head_chunk_count(const struct head *head)
     return (head->body_len + head->chunk_bytes - 1) / head->chunk_bytes;
 }
 
-/* Takes the next field line, with its CRLF, off the front of head->fields. False at the end. */
-bool head_next_line(struct bytes *rest, struct bytes *line);
+/* One of head->fields. */
+struct head_line {
+    struct bytes text; /* with its CRLF */
+    struct bytes name, value;
+};
+/* Takes the next line off the front of head->fields. False at the end. */
+bool head_next_line(struct bytes *rest, struct head_line *line);

@@ -45,12 +45,12 @@ static struct cache_status status_of(const struct request *request, const struct
 }
 
 /* RFC 9110 15.4.5: what a 304 carries of the stored fields. */
-static bool line_belongs_to_304(struct bytes line)
+static bool belongs_to_304(struct bytes name)
 {
-    static const struct bytes names[] = {BYTES("etag:"), BYTES("cache-control:"), BYTES("content-location:"),
-        BYTES("expires:"), BYTES("vary:"), BYTES("last-modified:")};
+    static const struct bytes names[] = {BYTES("etag"), BYTES("cache-control"), BYTES("content-location"),
+        BYTES("expires"), BYTES("vary"), BYTES("last-modified")};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (line.len > names[i].len && bytes_equal_nocase(bytes_of(line.ptr, names[i].len), names[i]))
+        if (bytes_equal_nocase(name, names[i]))
             return true;
     return false;
 }
@@ -61,15 +61,16 @@ static void write_stored(struct writer *w, const struct head *head, const struct
         write_bytes(w, head->fields);
         return;
     }
-    struct bytes rest = head->fields, line;
+    struct bytes rest = head->fields;
+    struct head_line line;
     while (head_next_line(&rest, &line)) {
-        bool is_type = line.len > 13 && bytes_equal_nocase(bytes_of(line.ptr, 13), BYTES("content-type:"));
-        if (facts->not_modified ? line_belongs_to_304(line) : !is_type)
-            write_bytes(w, line);
+        bool is_type = bytes_equal_nocase(line.name, BYTES("content-type"));
+        if (facts->not_modified ? belongs_to_304(line.name) : !is_type)
+            write_bytes(w, line.text);
     }
 }
 
-static void write_id(struct writer *w, const struct request *request)
+void reply_write_id(struct writer *w, const uint8_t id[REQUEST_ID_LEN])
 {
     write_bytes(w, BYTES("X-Request-ID: "));
     write_bytes(w, bytes_of(request->id, REQUEST_ID_LEN));
