@@ -122,11 +122,13 @@ void connection_refuse(struct connection *conn, unsigned status, const char *mes
     struct exchange *exchange = &conn->exchange;
     const struct exchange_handler *handler = &conn->server->config.handler;
     CHECK(!exchange->owned && !conn->closing && !io_op_busy(&conn->send_op));
-    char fields[128];
+    char fields[128 + HTTP_REFUSED_LINES_MAX];
     struct writer w = writer_of(fields, sizeof fields),
                   body = writer_of(conn->error_body, CONNECTION_ERROR_BYTES);
     http_write_field(&w, BYTES("Content-Type"), BYTES(HTTP_ERROR_CONTENT_TYPE));
     write_bytes(&w, lines);
+    if (handler->refused != NULL)
+        handler->refused(handler->ctx, &conn->peer, status, message, &w);
     http_write_error_body(&body, status, bytes_of_string(message));
     CHECK(!w.failed && !body.failed);
     exchange->request = (struct http_request){.method = refused_method(conn), .minor = 1};
@@ -136,8 +138,6 @@ void connection_refuse(struct connection *conn, unsigned status, const char *mes
     conn->own_iov = (struct iovec){conn->error_body, writer_bytes(&body).len};
     conn->own_send = (struct exchange_send){&conn->own_iov, 1, true, refusal_sent, 0};
     struct exchange_head head = {status, writer_bytes(&w), conn->own_iov.iov_len, true};
-    if (handler->refused != NULL)
-        handler->refused(handler->ctx, &conn->peer, status, message);
     exchange_start(exchange, &head);
     exchange_send(exchange, &conn->own_send);
 }

@@ -31,6 +31,8 @@
 
 struct exchange;
 
+#define HTTP_REFUSED_LINES_MAX 128
+
 struct exchange_handler {
     void *ctx;
     size_t request_bytes; /* of exchange_memory(), per connection */
@@ -44,9 +46,11 @@ struct exchange_handler {
      * is 0 at the first. The exchange's memory may be used, exchange_* calls that send may not. May be
      * followed by no request(), if the client leaves. */
     void (*body)(void *ctx, struct exchange *exchange, struct bytes piece, uint64_t offset);
-    /* A request, or a connection too many, was answered by the front itself: for a log line. The message is
+    /* A request, or a connection too many, is answered by the front itself: for a log line, and for field
+     * lines of the answer ("Name: value\r\n" each, HTTP_REFUSED_LINES_MAX bytes at most). The message is
      * static. May be NULL. */
-    void (*refused)(void *ctx, const struct io_address *peer, unsigned status, const char *message);
+    void (*refused)(
+        void *ctx, const struct io_address *peer, unsigned status, const char *message, struct writer *lines);
 };
 
 /* The request; valid until exchange_finish. */

@@ -4,16 +4,15 @@
 #define ALLOW "Allow: GET, HEAD, OPTIONS\r\n"
 
 /* Ids are unique across restarts and workers: the process's random number and a count. */
-static void make_id(struct request *request)
+void request_make_id(struct proxy *proxy, uint8_t id[REQUEST_ID_LEN])
 {
-    struct proxy *proxy = request->worker->proxy;
     uint64_t n = atomic_fetch_add_explicit(&proxy->next_request, 1, memory_order_relaxed);
     uint8_t raw[12];
     for (int i = 0; i < 4; i++)
         raw[i] = (uint8_t)(proxy->instance >> (8 * i));
     for (int i = 0; i < 8; i++)
         raw[4 + i] = (uint8_t)(n >> (56 - 8 * i));
-    struct writer w = writer_of(request->id, REQUEST_ID_LEN);
+    struct writer w = writer_of(id, REQUEST_ID_LEN);
     write_hex(&w, bytes_of(raw, sizeof raw));
     CHECK(!w.failed);
 }
@@ -21,7 +20,7 @@ static void make_id(struct request *request)
 void request_admit(struct request *request)
 {
     struct proxy *proxy = request->worker->proxy;
-    make_id(request);
+    request_make_id(proxy, request->id);
     uint64_t running =
         atomic_fetch_add_explicit(&proxy->stats.requests_in_progress.value, 1, memory_order_relaxed);
     enum http_method method = request->http->method;

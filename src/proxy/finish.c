@@ -165,10 +165,13 @@ void request_release(struct request *request)
     exchange_finish(request->exchange);
 }
 
-void request_refused(
-    struct proxy_worker *worker, const struct io_address *peer, unsigned status, const char *message)
+void request_refused(struct proxy_worker *worker, const struct io_address *peer, unsigned status,
+    const char *message, struct writer *lines)
 {
     struct proxy *proxy = worker->proxy;
+    uint8_t id[REQUEST_ID_LEN];
+    request_make_id(proxy, id);
+    reply_write_id(lines, id);
     if (status < STATUS_SLOTS)
         counter_add(&proxy->stats.requests_by_status[status], 1);
     if (!proxy->parts.access_log)
@@ -180,6 +183,7 @@ void request_refused(
     io_address_format(peer, client);
     json_open_object(&json, NULL);
     write_time(&json, worker);
+    json_put_string(&json, "id", bytes_of(id, REQUEST_ID_LEN));
     json_put_string(&json, "client", bytes_of_string(client));
     json_put_number(&json, "status", status);
     json_put_string(&json, "refused", bytes_of_string(message));

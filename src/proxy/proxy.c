@@ -124,9 +124,10 @@ static void on_gone(void *context, struct exchange *exchange)
     request_end(request);
 }
 
-static void on_refused(void *context, const struct io_address *peer, unsigned status, const char *message)
+static void on_refused(
+    void *context, const struct io_address *peer, unsigned status, const char *message, struct writer *lines)
 {
-    request_refused(context, peer, status, message);
+    request_refused(context, peer, status, message, lines);
 }
 
 int proxy_worker_create(struct proxy_worker **worker, struct proxy *proxy, struct io_loop *loop)

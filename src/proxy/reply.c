@@ -73,7 +73,7 @@ static void write_stored(struct writer *w, const struct head *head, const struct
 void reply_write_id(struct writer *w, const uint8_t id[REQUEST_ID_LEN])
 {
     write_bytes(w, BYTES("X-Request-ID: "));
-    write_bytes(w, bytes_of(request->id, REQUEST_ID_LEN));
+    write_bytes(w, bytes_of(id, REQUEST_ID_LEN));
     write_bytes(w, BYTES("\r\n"));
 }
 
@@ -104,7 +104,7 @@ struct bytes reply_lines(struct request *request, const struct reply_facts *fact
     write_bytes(&w, BYTES("\r\nCache-Status: "));
     cache_status_write(&status, &w);
     write_bytes(&w, BYTES("\r\n"));
-    write_id(&w, request);
+    reply_write_id(&w, request->id);
     CHECK(!w.failed);
     return writer_bytes(&w);
 }
@@ -158,7 +158,7 @@ void reply_error(struct request *request, unsigned status, const char *message, 
     struct writer w = writer_of(at + ERROR_BODY_MAX, room - ERROR_BODY_MAX);
     write_bytes(&w, BYTES("Content-Type: application/json\r\n"));
     write_bytes(&w, lines);
-    write_id(&w, request);
+    reply_write_id(&w, request->id);
     CHECK(!w.failed);
     struct bytes text = writer_bytes(&body);
     reply(request,

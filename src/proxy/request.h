@@ -104,6 +104,8 @@ struct request {
     _Alignas(16) unsigned char first_block[5120];
 };
 
+/* admit.c: the next id. */
+void request_make_id(struct proxy *proxy, uint8_t id[REQUEST_ID_LEN]);
 /* admit.c: method and limits; then route. */
 void request_admit(struct request *request);
 /* locate.c: path to bucket, key and identity; then lookup. */
@@ -133,6 +135,8 @@ void request_deliver_stop(struct request *request);
 /* reply.c: complete replies without a stored body. `lines` may be empty. */
 void reply_error(struct request *request, unsigned status, const char *message, struct bytes lines);
 void reply_head_only(struct request *request, unsigned status, struct bytes lines, uint64_t body_len);
+/* reply.c: the X-Request-ID line. */
+void reply_write_id(struct writer *w, const uint8_t id[REQUEST_ID_LEN]);
 /* reply.c: the field lines of a reply made from request->head, into the arena; ptr NULL on exhaustion. */
 enum cache_presence { PRESENT_ALL, PRESENT_SOME, PRESENT_NONE };
 struct reply_facts {
@@ -148,6 +152,6 @@ void request_restart(struct request *request); /* from lookup again, with what w
 void request_end(struct request *request);     /* the reply is complete, or nothing can be sent any more */
 void request_cut(struct request *request);     /* a begun reply can't be completed */
 void request_release(struct request *request); /* if nothing is under way any more */
-/* A request that the front refused before it was one: counted and logged. */
-void request_refused(
-    struct proxy_worker *worker, const struct io_address *peer, unsigned status, const char *message);
+/* A request that the front refused before it was one: counted and logged; `lines` gets its id. */
+void request_refused(struct proxy_worker *worker, const struct io_address *peer, unsigned status,
+    const char *message, struct writer *lines);

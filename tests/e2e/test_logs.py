@@ -57,6 +57,17 @@ def test_answers_that_were_not_completed(yatagarasu, faulty):
     assert metrics["yatagarasu_gone_clients_total"] == 1 and metrics["yatagarasu_cut_answers_total"] == 1
 
 
+def test_what_the_parser_refuses_has_an_id_too(yatagarasu, faulty):
+    ours = yatagarasu([servers.s3_bucket("s", faulty)])
+    answers = []
+    for head in (b"GET /s/k HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n", b"GET /s/k HTTP/2.0\r\nHost: t\r\n\r\n"):
+        with Wire(ours.port) as wire:
+            wire.send(head)
+            answers.append(wire.response())
+    lines = {line["id"]: line["status"] for line in ours.access_log()}
+    assert lines == {answer.get("X-Request-ID"): answer.status for answer in answers} and len(lines) == 3
+
+
 def test_secrets_are_in_no_log(yatagarasu, faulty):
     """At the lowest level, with an origin that fails in many ways, and a client that sends credentials."""
     secrets = {"secret_key": "TheSecretKey1", "session_token": "TheSessionToken2"}

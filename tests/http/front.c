@@ -153,12 +153,14 @@ static void went(void *ctx, struct exchange *exchange)
     finish(exchange_memory(exchange));
 }
 
-static void refused(void *ctx, const struct io_address *peer, unsigned status, const char *message)
+static void refused(
+    void *ctx, const struct io_address *peer, unsigned status, const char *message, struct writer *lines)
 {
     struct front *front = ctx;
     CHECK(peer != NULL && message[0] != 0);
     front->refused++;
     front->last_refused = status;
+    write_format(lines, "X-Refused: %u\r\n", front->refused);
 }
 
 void front_body(void *ctx, struct exchange *exchange, struct bytes piece, uint64_t offset)

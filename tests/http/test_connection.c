@@ -1,4 +1,5 @@
 /* What clients see on one connection: requests, replies, refusals, ends. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -138,6 +139,9 @@ static void test_refusals(void **state)
         front_until(&front, (client_read(&client, SIZE_MAX), client_has(&client, "\r\n\r\n")));
         assert_true(client_has(&client, "Connection: close\r\n"));
         assert_true(client_has(&client, "Content-Type: application/json\r\n"));
+        char line[32];
+        snprintf(line, sizeof line, "X-Refused: %zu\r\n", i + 1);
+        assert_true(client_has(&client, line));
         assert_int_equal(client_response(&client, false, &body), cases[i].status);
         assert_memory_equal(body.ptr, "{\"error\":", 9);
         assert_int_equal(front.refused, i + 1);
