@@ -200,6 +200,19 @@ void item_append(struct item *item, struct bytes bytes)
     item_filled_set(item, filled + (uint32_t)bytes.len);
 }
 
+void item_append_from(struct item *item, const struct item *other, uint32_t from, uint32_t len)
+{
+    CHECK(from <= item_filled(other) && len <= item_filled(other) - from);
+    while (len > 0) {
+        struct iovec part;
+        int parts;
+        uint32_t n = item_vector_some(other, from, len, &part, 1, &parts);
+        item_append(item, bytes_of(part.iov_base, n));
+        from += n;
+        len -= n;
+    }
+}
+
 void item_filled_set(struct item *item, uint32_t filled)
 {
     CHECK(filled <= item->held_len && filled >= atomic_load_explicit(&item->filled, memory_order_relaxed));

@@ -84,6 +84,8 @@ struct bytes item_front(const struct item *item);
 
 /* The taker appends; never past held_len. Release order towards item_filled. */
 void item_append(struct item *item, struct bytes bytes);
+/* The same of `len` bytes that another item holds, from `from` on; they must be filled. */
+void item_append_from(struct item *item, const struct item *other, uint32_t from, uint32_t len);
 /* For reads that land in place: the vector to fill, then item_filled_set(). */
 void item_filled_set(struct item *item, uint32_t filled);
 /* Ends filling: filled must equal held_len. */

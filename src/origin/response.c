@@ -313,11 +313,7 @@ int response_judge(
         return E_PROTOCOL;
     if (request->if_match.len > 0 && !answer_tags_match(request->if_match, response->etag, true))
         return E_CHANGED;
-    if (response->status == 206)
-        return judge_range(response, request);
-    /* Else the end of the body could not be told from a broken connection. */
-    bool framed = request->head_only || response->has_length || response->chunked;
-    return framed ? 0 : E_PROTOCOL;
+    return response->status == 206 ? judge_range(response, request) : 0;
 }
 
 int response_judge_any(

@@ -2,6 +2,9 @@
  * Step 3, its second half: a head that may be used is known. Preconditions in the order of RFC 9110 13.2.2,
  * then ranges; what is left is a list of parts for deliver. An If-Match that a stored head fails is answered
  * 412 only after the origin was asked: the client may know a newer version.
+ *
+ * Ranges of a body whose length is not known yet are ignored (RFC 9110 14.2 allows it): 200 as it comes beats
+ * a 206 that waits for the end.
  */
 #include "base/clock.h"
 #include "base/random.h"
@@ -223,5 +226,5 @@ void request_answer(struct request *request)
     else if (conditional.verdict == CONDITIONAL_NOT_MODIFIED)
         reply_not_modified(request);
     else
-        answer_get(request, conditional.range_applies);
+        answer_get(request, conditional.range_applies && head_has_length(head));
 }

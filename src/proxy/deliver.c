@@ -6,6 +6,9 @@
  * read ahead from disk; the memory tier; the disk; a flight, joined or led. The reply's head leaves with the
  * first bytes, so until then any failure still has its own status; afterwards the connection is cut.
  *
+ * A reply whose length the origin did not say ends when its flight has ended well. The request stays in that
+ * flight, also while it reads from the tiers what it missed of it.
+ *
  * Items are held only while they are sent. When too much of the memory tier is pinned, a send goes from a
  * small private copy.
  */
@@ -16,7 +19,15 @@
 
 #define SEND_BYTES_MAX (2u << 20)
 
-enum next { NEXT_READY, NEXT_WAIT, NEXT_ENDED };
+static_assert(EXCHANGE_UNKNOWN_LENGTH == HEAD_LENGTH_UNKNOWN, "a head's length is a reply's");
+
+enum next {
+    NEXT_READY,
+    NEXT_WAIT,
+    NEXT_ELSEWHERE, /* not from here */
+    NEXT_AGAIN,     /* the reply's end has become known: look again */
+    NEXT_ENDED,     /* the request */
+};
 
 struct stretch {
     struct item *item;
@@ -129,6 +140,27 @@ static void read_ahead(struct request *request)
 
 /* ---- the next bytes ---- */
 
+/* All of a body without a length has come: now it has one. */
+static bool learn_length(struct request *request)
+{
+    uint64_t len = flight_body_len(&request->waiter);
+    if (len == HEAD_LENGTH_UNKNOWN)
+        return false;
+    CHECK(request->parts == &request->single && request->at <= len);
+    request->head.body_len = request->single.end = request->reply_len = len;
+    return true;
+}
+
+/* The flight does not bring these bytes. */
+static enum next past_flight(struct request *request)
+{
+    if (head_has_length(&request->head))
+        flight_leave(&request->waiter);
+    else if (learn_length(request))
+        return NEXT_AGAIN;
+    return NEXT_ELSEWHERE;
+}
+
 static enum next from_flight(struct request *request, struct stretch *stretch)
 {
     struct flight_bytes bytes;
@@ -142,8 +174,7 @@ static enum next from_flight(struct request *request, struct stretch *stretch)
         request_flight_failed(request);
         return NEXT_ENDED;
     default:
-        flight_leave(&request->waiter);
-        return NEXT_WAIT;
+        return past_flight(request);
     }
 }
 
@@ -163,7 +194,7 @@ static enum next from_slot(struct request *request, uint64_t chunk, struct stret
     if (slot->state == SLOT_FAILED)
         request->skip_disk_chunk = chunk;
     slot_clear(slot);
-    return NEXT_ENDED;
+    return NEXT_ELSEWHERE;
 }
 
 static bool from_memory(struct request *request, struct item_key key, uint64_t chunk, struct stretch *stretch)
@@ -199,14 +230,14 @@ static enum next next_bytes(struct request *request, struct stretch *stretch)
     for (;;) {
         if (request->waiter.flight) {
             enum next next = from_flight(request, stretch);
-            if (next != NEXT_WAIT || request->waiter.flight)
+            if (next != NEXT_ELSEWHERE)
                 return next;
         }
         uint64_t chunk = request->at / request->head.chunk_bytes;
         struct slot *slot = slot_of(request, chunk);
         if (slot->state != SLOT_EMPTY && slot->chunk == chunk) {
             enum next next = from_slot(request, chunk, stretch);
-            if (next != NEXT_ENDED)
+            if (next != NEXT_ELSEWHERE)
                 return next;
         }
         uint8_t buf[CHUNK_KEY_LEN];
@@ -220,7 +251,8 @@ static enum next next_bytes(struct request *request, struct stretch *stretch)
             if (slot->state == SLOT_READING && slot->chunk == chunk)
                 return NEXT_WAIT;
         }
-        enum fetch_bytes coming = request_fetch_bytes(request);
+        enum fetch_bytes coming =
+            head_has_length(&request->head) ? request_fetch_bytes(request) : request_fetch_whole(request);
         if (coming == BYTES_LATER || coming == BYTES_ENDED)
             return coming == BYTES_LATER ? NEXT_WAIT : NEXT_ENDED;
     }
@@ -319,6 +351,8 @@ static bool gather(struct request *request, unsigned *count)
             enum next next = next_bytes(request, &stretch);
             if (next == NEXT_ENDED)
                 return false;
+            if (next == NEXT_AGAIN)
+                continue;
             if (next == NEXT_WAIT) {
                 if (!request->begun && bytes == 0) { /* text alone doesn't begin a reply */
                     request->text_done = false;
@@ -347,7 +381,8 @@ static bool gather(struct request *request, unsigned *count)
 static bool waits_for_disk(struct request *request)
 {
     const struct slot *slot = slot_of(request, request->at / request->head.chunk_bytes);
-    return !request->waiter.flight && slot->state == SLOT_READING;
+    bool from_flight = request->waiter.flight && head_has_length(&request->head);
+    return !from_flight && slot->state == SLOT_READING;
 }
 
 void request_leave_disk(struct request *request)

@@ -212,15 +212,18 @@ static uint64_t missing_until(const struct request *request, uint64_t end)
     return border < head->body_len ? border : head->body_len;
 }
 
-/* Only one whole fetch can help: a reply that has not begun starts again with it. */
+/* Only one whole fetch can help: a reply that has not begun starts again with it. What passed because its
+ * head alone could not be stored may be stored now. */
 enum fetch_bytes request_fetch_whole(struct request *request)
 {
     if (request->begun) {
         request_cut(request);
         return BYTES_ENDED;
     }
+    flight_leave(&request->waiter);
     request->whole_only = true;
     request->head_first = false;
+    request->pass = !request->bucket->cached;
     cache_forget(request->worker->proxy->cache, identity_head_key(request->identity));
     drop_head(request);
     request_restart(request);

@@ -3,8 +3,8 @@
  * (fill_body.c), puts them into the cache, and wakes the waiters. Here: how the transfer begins and ends.
  *
  * Invariants: pieces are in order and without gaps; `at` is the end of the last piece's filled part; only
- * whole, checked items are put; a head is put before its body only where its validator is strong, since only
- * then can the rest be fetched later and belong to it.
+ * whole, checked items are put; a head is put before its body only where its validator is strong and its
+ * length known, since only then can the rest be fetched later and belong to it.
  */
 #include "proxy/fill.h"
 
@@ -54,6 +54,14 @@ static void end(struct flight *flight)
     flight_unref(&flight);
 }
 
+/* The origin did not say how long the body is, and has ended it: it is as long as what came. Lock held. */
+static void settle_end(struct flight *flight)
+{
+    bool whole = !flight->fetch.error && !flight->failure.error && !flight->stopped;
+    if (whole && flight->head_known && !head_has_length(&flight->head) && !flight->spec.head_only)
+        flight->end = flight->at;
+}
+
 /* What the transfer's end says that nobody has said before. Lock held. */
 static void note_failure(struct flight *flight)
 {
@@ -83,6 +91,7 @@ static void fetch_done(struct origin_fetch *fetch)
 {
     struct flight *flight = fill_flight_of(fetch);
     flight_lock(flight);
+    settle_end(flight);
     note_failure(flight);
     int error = flight->failure.error;
     flight_unlock(flight);

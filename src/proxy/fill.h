@@ -39,6 +39,9 @@ void fill_put_head_late(struct flight *flight);
 
 /* fill_body.c: origin_fetch.body. */
 size_t fill_body(struct origin_fetch *fetch, struct bytes bytes);
+/* fill_body.c: the last piece is no whole chunk, since nobody said where the body ends: puts what there is of
+ * it as a chunk of that length. False: no memory. */
+MUST_CHECK bool fill_put_rest(struct flight *flight);
 /* fill_body.c: up to where those who need bytes wait for this flight. Lock held. */
 uint64_t fill_claim_end(const struct flight *flight);
 /* fill_body.c: what the ring of pieces holds before and behind the one that is filled. */

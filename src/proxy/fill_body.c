@@ -40,7 +40,7 @@ static bool under_distress(const struct flight *flight)
 /* Pieces may be let go of when the bytes can be had again. */
 static bool is_replaceable(const struct flight *flight)
 {
-    return flight->storing && flight->head.strong;
+    return flight->storing && head_rest_fetchable(&flight->head);
 }
 
 void fill_drop_in_distress(struct flight *flight)
@@ -54,7 +54,7 @@ void fill_drop_in_distress(struct flight *flight)
  * origin serves ranges. */
 uint64_t fill_claim_end(const struct flight *flight)
 {
-    if (flight->pass || flight->range_ignored || !flight->head.strong)
+    if (flight->pass || flight->range_ignored || !head_rest_fetchable(&flight->head))
         return flight->end;
     uint64_t reach = flight->at + flight->head.chunk_bytes + FLIGHT_CLAIM_BYTES,
              border = flight_claim_border(flight, flight->at);
@@ -109,7 +109,8 @@ static enum boundary judge_boundary(struct flight *flight)
 static void trim_pieces(struct flight *flight)
 {
     uint64_t fastest;
-    bool tight = flight->solo || (is_replaceable(flight) && under_pressure(flight));
+    bool elsewhere = is_replaceable(flight) || (flight->storing && !head_has_length(&flight->head));
+    bool tight = flight->solo || (elsewhere && under_pressure(flight));
     if (!flight_fastest(flight, &fastest))
         fastest = flight->at;
     while (flight->piece_count == FLIGHT_PIECES ||
@@ -181,9 +182,17 @@ static void wait_for_memory(struct flight *flight)
     retry_later(flight);
 }
 
+/* Without a length it turns out only here that a body is larger than what may be stored. */
+static void judge_size(struct flight *flight)
+{
+    if (!head_has_length(&flight->head) && flight->at >= flight->spec.bucket->settings->max_item_bytes)
+        flight->storing = flight->put_head_at_end = false;
+}
+
 /* Judges the boundary and does what follows from it; true to go on. */
 static bool pass_boundary(struct flight *flight)
 {
+    judge_size(flight);
     if (chunk_is_stored(flight)) {
         fill_stop(flight);
         return false;
@@ -228,6 +237,25 @@ static void close_piece(struct flight *flight, struct flight_piece *piece)
     item_complete(piece->item);
     if (flight->storing)
         fill_put(flight, piece->item, chunk_tiers(flight, piece->from + piece->len));
+}
+
+bool fill_put_rest(struct flight *flight)
+{
+    uint32_t len = (uint32_t)(flight->at % flight->head.chunk_bytes);
+    if (len == 0)
+        return true;
+    unsigned last = (flight->piece_first + flight->piece_count - 1) % FLIGHT_PIECES;
+    const struct flight_piece *piece = &flight->pieces[last];
+    CHECK(flight->piece_count && piece->from + len == flight->at && !flight->inline_body);
+    uint8_t buf[CHUNK_KEY_LEN];
+    struct item *item = NULL;
+    if (cache_take(flight->flights->cache, piece_key(flight, buf), len, &item) < 0)
+        return false;
+    item_append_from(item, piece->item, 0, len);
+    item_complete(item);
+    fill_put(flight, item, chunk_tiers(flight, flight->at));
+    item_unref(&item);
+    return true;
 }
 
 /* An origin that ignores Range sends also what lies before the bytes asked for: it is dropped. Returns how

@@ -3,7 +3,8 @@
  *
  * A representation of its own gets a new body id, unless it is the stored one by its strong validator; a 304
  * renews the stored head under the same one. Where the head stands in the store decides what others find:
- * before its body (strong validator, chunks), together with it (inline) or after it (no strong validator).
+ * before its body (chunks, of which the rest can be fetched later), together with it (inline) or after it
+ * (without a strong validator or a length).
  */
 #include "proxy/fill.h"
 
@@ -39,8 +40,8 @@ static bool storable(const struct flight *flight, const struct head *head, const
 {
     const struct bucket *bucket = flight->spec.bucket;
     return bucket->cached && !flight->spec.pass && !head->no_store &&
-           head->body_len <= bucket->settings->max_item_bytes &&
-           (head->strong || (answer->status == 200 && !flight->spec.head_only));
+           (!head_has_length(head) || head->body_len <= bucket->settings->max_item_bytes) &&
+           (head_rest_fetchable(head) || (answer->status == 200 && !flight->spec.head_only));
 }
 
 void fill_put_head(struct flight *flight, struct item *item)
@@ -63,14 +64,9 @@ static struct item *freshened_item(struct flight *flight, const struct head *fre
     struct item *old = flight->spec.stored_item;
     if (fresh->no_store || (fresh->inline_body && !old))
         return NULL;
-    uint8_t *body = fresh->inline_body ? arena_take(&flight->arena, HEAD_INLINE_MAX) : NULL;
-    if (fresh->inline_body && !body)
-        return NULL;
     struct item *item = head_item(flight, fresh);
-    if (item && body) {
-        item_copy(old, flight->stored.encoded_bytes, (uint32_t)fresh->body_len, body);
-        item_append(item, bytes_of(body, fresh->body_len));
-    }
+    if (item && fresh->inline_body)
+        item_append_from(item, old, flight->stored.encoded_bytes, (uint32_t)fresh->body_len);
     return item;
 }
 
@@ -120,7 +116,7 @@ static void decide_storing(struct flight *flight, struct head *head, const struc
                         !flight->spec.go_on && (!flight->spec.head_only || head->body_len == 0);
     head->encoded_bytes = head_encoded_bytes(head);
     flight->inline_body = head->inline_body && head->body_len > 0;
-    flight->put_head_at_end = flight->storing && !head->strong && !head->inline_body;
+    flight->put_head_at_end = flight->storing && !head_rest_fetchable(head) && !head->inline_body;
 }
 
 /* Puts the head where it may stand before its body. False: no memory for it; the answer then passes unstored.
@@ -180,7 +176,8 @@ static void announce(struct flight *flight, const struct head *head, uint64_t fi
     flight->at = first;
     flight->claim_first = flight->spec.go_on ? flight->spec.first : first;
     flight->end = flight->spec.head_only ? first : last_end;
-    flight->solo = flight->pass || (!flight->head.strong && flight->end - first > fill_ring_bytes(flight));
+    bool once = !flight->head.strong && head_has_length(&flight->head);
+    flight->solo = flight->pass || (once && flight->end - first > fill_ring_bytes(flight));
     flight->claim_end = fill_claim_end(flight);
     flight->phase = FLIGHT_FILLING;
     flight_wake_all(flight);
@@ -196,6 +193,8 @@ static int take_representation(struct flight *flight, const struct origin_head *
         return result;
     if (flight->spec.go_on) {
         head.chunk_bytes = flight->stored.chunk_bytes;
+        if (!head_has_length(&head))
+            head.body_len = flight->stored.body_len;
         if (!same_representation(&head, &flight->stored))
             return E_CHANGED;
     }
@@ -233,11 +232,31 @@ static bool overtaken(struct flight *flight)
     return later;
 }
 
+/* The body of a head that had no length lies whole in the first piece, and is small. */
+static bool fits_inline(const struct flight *flight)
+{
+    const struct flight_piece *piece = &flight->pieces[flight->piece_first];
+    return flight->end <= HEAD_INLINE_MAX &&
+           (flight->end == 0 || (flight->piece_count == 1 && piece->from == 0));
+}
+
+/* All has come of a body whose length was not known: now it is. False: it can't be stored. */
+static bool settle_length(struct flight *flight, struct head *head)
+{
+    head->body_len = flight->end;
+    head->inline_body = fits_inline(flight);
+    return head->body_len <= flight->spec.bucket->settings->max_item_bytes &&
+           (head->inline_body || fill_put_rest(flight));
+}
+
 void fill_put_head_late(struct flight *flight)
 {
-    if (overtaken(flight))
+    struct head head = flight->head;
+    if (overtaken(flight) || (!head_has_length(&head) && !settle_length(flight, &head)))
         return;
-    struct item *item = head_item(flight, &flight->head);
+    struct item *item = head_item(flight, &head);
+    if (item && head.inline_body && head.body_len)
+        item_append_from(item, flight->pieces[flight->piece_first].item, 0, (uint32_t)head.body_len);
     if (item)
         fill_put_head(flight, item);
     item_unref(&item);

@@ -213,6 +213,12 @@ uint64_t flight_claim_border(const struct flight *flight, uint64_t position)
 
 /* ---- entering and leaving ---- */
 
+/* Its beginning can't be had from it any more, and the rest from nobody else. */
+static bool is_past_joining(const struct flight *flight)
+{
+    return flight->head_known && !head_has_length(&flight->head) && held_from(flight) > 0;
+}
+
 /* Does this flight bring what spec asks for? A head that was published already is judged by its freshness in
  * the lookup, so a flight is joined for its head only before that. */
 static bool brings(const struct flight *flight, const struct flight_spec *spec)
@@ -221,7 +227,7 @@ static bool brings(const struct flight *flight, const struct flight_spec *spec)
         return false;
     if (spec->go_on)
         return claims(flight, spec->stored->body_id, spec->first);
-    if (flight->spec.go_on || (flight->head_known && flight->solo))
+    if (flight->spec.go_on || (flight->head_known && flight->solo) || is_past_joining(flight))
         return false;
     if (flight->spec.head_only && !spec->head_only)
         return flight->phase == FLIGHT_ASKING;
@@ -427,6 +433,18 @@ enum flight_sight flight_see_bytes(
         flight_poke(flight);
     flight_unlock(flight);
     return sight;
+}
+
+uint64_t flight_body_len(const struct flight_waiter *waiter)
+{
+    struct flight *flight = waiter->flight;
+    flight_lock(flight);
+    CHECK(flight->head_known);
+    bool whole = flight->phase == FLIGHT_ENDED && !flight->stopped && !flight->failure.error;
+    bool learned = !head_has_length(&flight->head) && whole && !flight->spec.head_only;
+    uint64_t len = learned ? flight->end : flight->head.body_len;
+    flight_unlock(flight);
+    return len;
 }
 
 void flight_failure(const struct flight_waiter *waiter, struct flight_failure *failure)

@@ -16,6 +16,10 @@
  * and is shared only where all of it fits the pieces that are kept. Who joined and learns that it is not goes
  * its own way (FLIGHT_UNSHARED).
  *
+ * Where the origin does not say the length, it is known when all has come (flight_body_len). Until then only
+ * this fetch can bring the rest, so a waiter that falls out of the pieces stays in the flight and reads what
+ * it missed from the tiers, where whole chunks are; and nobody joins any more once the first piece is gone.
+ *
  * struct flight  | flight_enter, when none can be joined | its references: table and fill until it ended,
  * waiters, | messages under way                    | dies by the last flight_unref struct flight_waiter |
  * inside the request | from flight_enter to flight_leave; its memory must stay until no message is under way
@@ -104,6 +108,10 @@ struct flight_bytes {
 };
 enum flight_sight flight_see_bytes(
     struct flight_waiter *waiter, uint64_t position, struct flight_bytes *bytes);
+
+/* The length of the head's body; HEAD_LENGTH_UNKNOWN until all of it has come, where the origin does not say.
+ */
+uint64_t flight_body_len(const struct flight_waiter *waiter);
 
 struct flight_failure {
     int error; /* of base/error.h */

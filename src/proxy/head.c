@@ -141,7 +141,7 @@ int head_from_origin(struct head *head, const struct origin_head *answer, struct
     uint32_t chunk_bytes, struct arena *arena)
 {
     uint64_t body_len = answer->status == 206 ? answer->total : answer->content_length;
-    if (body_len == UINT64_MAX)
+    if (body_len == UINT64_MAX && answer->status == 206)
         return E_PROTOCOL;
     size_t room = 0;
     for (unsigned i = 0; i < answer->field_count; i++)
@@ -222,6 +222,7 @@ uint32_t head_encoded_bytes(const struct head *head)
 void head_encode(const struct head *head, struct writer *w)
 {
     const uint8_t *start = w->at;
+    CHECK(head_has_length(head));
     write_u8(w, HEAD_VERSION);
     write_u8(w,
         (uint8_t)((head->inline_body ? FLAG_INLINE : 0) | (head->strong ? FLAG_STRONG : 0) |
@@ -273,7 +274,7 @@ static int decode_fixed(struct head *head, struct reader *r, uint32_t lens[4])
     (void)read_u32(r);
     bool power_of_two = head->chunk_bytes && (head->chunk_bytes & (head->chunk_bytes - 1)) == 0;
     if (r->failed || version != HEAD_VERSION || !power_of_two || head->chunk_bytes > ITEM_VALUE_MAX ||
-        lens[2] > HEAD_FIELDS_MAX || lens[3] > HEAD_FIELDS_MAX ||
+        !head_has_length(head) || lens[2] > HEAD_FIELDS_MAX || lens[3] > HEAD_FIELDS_MAX ||
         (head->lifetime_s != DELTA_SECONDS_NONE &&
             (head->lifetime_s < 0 || head->lifetime_s > DELTA_SECONDS_MAX)))
         return E_CORRUPT;

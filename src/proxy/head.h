@@ -20,12 +20,14 @@
 
 #define HEAD_INLINE_MAX (16u << 10)
 #define HEAD_FIELDS_MAX (64u << 10)
+#define HEAD_LENGTH_UNKNOWN UINT64_MAX
 
 struct head {
     bool inline_body, strong, no_cache, no_store, has_last_modified;
     uint16_t status;
     uint32_t chunk_bytes;
-    uint64_t body_len;
+    uint64_t
+        body_len; /* HEAD_LENGTH_UNKNOWN while it comes from an origin that does not say; never stored so */
     uint8_t body_id[BODY_ID_LEN];
     int64_t response_s, date_s, initial_age_s;
     int64_t lifetime_s; /* that the object states, or DELTA_SECONDS_NONE: the configured one */
@@ -35,7 +37,7 @@ struct head {
 };
 
 /* From an origin's 200 or 206. Field lines are copied into the arena; the body id is new. 0, or E_TOO_LARGE
- * when the fields exceed HEAD_FIELDS_MAX, or E_PROTOCOL without a length. */
+ * when the fields exceed HEAD_FIELDS_MAX, or E_PROTOCOL for a 206 without the whole's length. */
 struct head_times {
     int64_t request_s, response_s;
 };
@@ -61,6 +63,17 @@ MUST_CHECK bool head_copy(struct head *to, const struct head *from, struct arena
  */
 int64_t head_fresh_for(const struct head *head, int64_t configured_ttl_s, int64_t now_s);
 int64_t head_age(const struct head *head, int64_t now_s);
+
+static inline bool head_has_length(const struct head *head)
+{
+    return head->body_len != HEAD_LENGTH_UNKNOWN;
+}
+
+/* Can what is missing of the body be asked for by itself, and be sure to belong to it? */
+static inline bool head_rest_fetchable(const struct head *head)
+{
+    return head->strong && head_has_length(head);
+}
 
 static inline uint64_t head_chunk_count(const struct head *head)
 {

@@ -18,8 +18,8 @@ Faults (each for the first n requests of that key; see HANDLERS below for what e
 
     ok slow-head slow-body drip reset-before reset-head reset-body truncate long short-length bad-range-first
     bad-range-last bad-range-total no-content-range other-version weak-etag no-etag ignore-range ignore-if-match
-    status garbage close hang stall endless chunked chunked-truncate no-length redirect
-    two-lengths folded bare-control http09 huge-head early-hints multipart
+    status garbage close hang stall endless chunked slow-chunked whole-chunked chunked-truncate
+    no-length whole-no-length no-length-reset redirect two-lengths folded bare-control http09 huge-head early-hints multipart
 
 GET /_control/stats answers JSON {key: {"requests", "bytes", "ranges": [...], "if_match": [...]}}; GET /_control/reset forgets it all;
 GET /_control/version?seed=N makes every later answer (of all keys without a seed option) that version.
@@ -411,13 +411,29 @@ async def endless(conn, request, answer):
         at += 65536
 
 
-async def chunked(conn, request, answer):
+async def chunked(conn, request, answer, pause_at=None):
     fields = [(n, v) for n, v in conn.fields(answer) if n != "Content-Length"]
     await conn.head(answer.status, fields + [("Transfer-Encoding", "chunked")])
+    if request.method == "HEAD":
+        return
     for first in range(0, answer.length, 10_000):
+        if pause_at is not None and first >= pause_at:
+            await delay(request)
+            pause_at = None
         part = pattern(answer.first + first, min(10_000, answer.length - first), answer.seed)
         await conn.send(b"%x\r\n" % len(part) + part + b"\r\n")
     await conn.send(b"0\r\n\r\n")
+
+
+async def slow_chunked(conn, request, answer):
+    """With a pause at `at`."""
+    await chunked(conn, request, answer, request.number("at"))
+
+
+async def whole_chunked(conn, request, answer):
+    """All of it, whatever the range."""
+    request.fields.pop("range", None)
+    await chunked(conn, request, Answer(request, answer.seed))
 
 
 async def chunked_truncate(conn, request, answer):
@@ -425,6 +441,8 @@ async def chunked_truncate(conn, request, answer):
     await conn.head(answer.status, fields + [("Transfer-Encoding", "chunked")])
     part = pattern(answer.first, min(request.number("at"), answer.length), answer.seed)
     await conn.send(b"%x\r\n" % len(part) + part + b"\r\n")
+    if "ms" in request.options:
+        await delay(request)
     raise Close
 
 
@@ -434,6 +452,23 @@ async def no_length(conn, request, answer):
     await conn.head(answer.status, fields + [("Connection", "close")])
     await conn.body(answer)
     raise Close
+
+
+async def whole_no_length(conn, request, answer):
+    """All of it, whatever the range."""
+    request.fields.pop("range", None)
+    await no_length(conn, request, Answer(request, answer.seed))
+
+
+async def no_length_reset(conn, request, answer):
+    """The same, but the connection breaks."""
+    fields = [(n, v) for n, v in conn.fields(answer) if n != "Content-Length"]
+    await conn.head(answer.status, fields + [("Connection", "close")])
+    await conn.body(answer, min(request.number("at"), answer.length))
+    await flushed(conn)
+    if "ms" in request.options:
+        await delay(request)
+    raise Reset
 
 
 async def redirect(conn, request, answer):
@@ -481,8 +516,8 @@ HANDLERS = {
     name.replace("_", "-"): globals()[name]
     for name in """ok slow_head slow_body drip reset_before reset_head reset_body truncate long short_length
     bad_range_first bad_range_last bad_range_total no_content_range other_version weak_etag no_etag ignore_range
-    ignore_if_match status garbage close hang stall endless chunked chunked_truncate no_length redirect two_lengths
-    folded bare_control http09 huge_head early_hints multipart""".split()
+    ignore_if_match status garbage close hang stall endless chunked slow_chunked whole_chunked
+    chunked_truncate no_length whole_no_length no_length_reset redirect two_lengths folded bare_control http09 huge_head early_hints multipart""".split()
 }
 
 

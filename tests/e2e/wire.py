@@ -83,7 +83,10 @@ class Wire:
         if method == "HEAD" or answer.status in (204, 304):
             return answer
         length = answer.get("Content-Length")
-        assert length is not None, answer
+        if answer.get("Transfer-Encoding") == "chunked":
+            return self.chunks(answer)
+        if length is None:
+            return self.until_close(answer)
         pieces, have = [self.buffer], len(self.buffer)
         self.buffer = b""
         while have < int(length):
@@ -95,6 +98,37 @@ class Wire:
             self.buffer = b""
         body = b"".join(pieces)
         answer.body, self.buffer = body[:int(length)], body[int(length):]
+        return answer
+
+    def chunks(self, answer):
+        """Cut: without its last chunk."""
+        body = []
+        while True:
+            while b"\r\n" not in self.buffer:
+                if not self.more():
+                    answer.body, answer.cut = b"".join(body), True
+                    return answer
+            line, _, self.buffer = self.buffer.partition(b"\r\n")
+            assert re.fullmatch(rb"[0-9a-fA-F]{1,16}", line), line
+            size = int(line, 16)
+            piece = self.read(size + 2)
+            body.append(piece[:size])
+            if size == 0 and piece == b"\r\n" or len(piece) < size + 2:
+                answer.body, answer.cut = b"".join(body), len(piece) < size + 2
+                return answer
+            assert piece[size:] == b"\r\n", piece[size:]
+
+    def until_close(self, answer):
+        """Cut: by a reset."""
+        assert answer.get("Connection") == "close", answer
+        pieces = [self.buffer]
+        self.buffer = b""
+        try:
+            while piece := self.socket.recv(1 << 18):
+                pieces.append(piece)
+        except ConnectionError:
+            answer.cut = True
+        answer.body = b"".join(pieces)
         return answer
 
     def read(self, count):

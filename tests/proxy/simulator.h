@@ -116,7 +116,10 @@ struct answer {
     unsigned status;
     int version;
     uint64_t length, at, left; /* of the body; `at` in the object */
-    bool in_body, multipart, closes;
+    bool in_body, multipart, closes, has_length;
+    bool chunked, chunk_ends, last_chunk, over; /* chunk_ends: an empty line is due */
+    char line[24];                              /* what has come of the one between two chunks */
+    size_t line_len;
     uint8_t kept[BODY_KEPT];
     size_t kept_len;
 };
@@ -161,7 +164,7 @@ struct worker {
 
 struct tally {
     uint64_t whole, cut, aborted, errors, hits, partial, not_modified, failed_conditions, ranges, multipart,
-        unsatisfiable, disk_hits, timeouts;
+        unsatisfiable, disk_hits, timeouts, chunked;
 };
 
 struct world {

@@ -98,6 +98,51 @@ static void answer_begin(struct client *client)
     client->answer.kept_len = 0;
 }
 
+/* The line before a chunk, with its size, or the empty one after it. */
+static void take_line(struct client *client)
+{
+    struct answer *answer = &client->answer;
+    char *end = answer->line;
+    bool empty = answer->line_len == 2 && answer->line[0] == '\r';
+    if (answer->chunk_ends) {
+        answer->over = answer->last_chunk;
+    } else {
+        answer->left = strtoull(answer->line, &end, 16);
+        answer->last_chunk = answer->left == 0;
+    }
+    if (answer->chunk_ends ? !empty : end == answer->line || memcmp(end, "\r\n", 2) != 0)
+        judge_fail(client, "not a chunk");
+    answer->chunk_ends = !answer->chunk_ends;
+    memset(answer->line, 0, sizeof answer->line);
+    answer->line_len = 0;
+}
+
+/* Takes bytes of a chunked body, up to its end. */
+static struct bytes take_chunks(struct client *client, struct bytes bytes)
+{
+    struct answer *answer = &client->answer;
+    while (bytes.len && !answer->over) {
+        size_t n = bytes.len < answer->left ? bytes.len : (size_t)answer->left;
+        if (n) {
+            judge_body(client, bytes_of(bytes.ptr, n));
+        } else {
+            n = 1;
+            if (answer->line_len == sizeof answer->line - 1)
+                judge_fail(client, "a chunk of an absurd size");
+            answer->line[answer->line_len++] = (char)bytes.ptr[0];
+            if (bytes.ptr[0] == '\n')
+                take_line(client);
+        }
+        bytes = bytes_from(bytes, n);
+    }
+    return bytes;
+}
+
+static bool is_over(const struct answer *answer)
+{
+    return answer->in_body && (answer->chunked ? answer->over : answer->left == 0);
+}
+
 /* Takes bytes of the current answer; returns what is left over. */
 static struct bytes take(struct client *client, struct bytes bytes)
 {
@@ -115,6 +160,8 @@ static struct bytes take(struct client *client, struct bytes bytes)
         judge_head(client);
         bytes = bytes_from(bytes, answer->head_len - before);
     }
+    if (answer->chunked)
+        return take_chunks(client, bytes);
     size_t n = bytes.len < answer->left ? bytes.len : (size_t)answer->left;
     judge_body(client, bytes_of(bytes.ptr, n));
     return bytes_from(bytes, n);
@@ -125,7 +172,7 @@ static bool take_all(struct client *client, struct bytes bytes)
 {
     while (bytes.len && client->ask_at < client->ask_count) {
         bytes = take(client, bytes);
-        if (!client->answer.in_body || client->answer.left)
+        if (!is_over(&client->answer))
             continue;
         judge_whole(client);
         bool closes = client->answer.closes;

@@ -210,14 +210,43 @@ static void a_304_replaces_what_it_names(void **state)
     assert_int_equal(fresh.body_len, 5);
 }
 
-static void says_no_to_what_has_no_length(void **state)
+static void may_have_no_length_but_whole(void **state)
 {
     struct stage *stage = *state;
     struct head head;
     struct origin_head answer = answer_of(NULL, 0);
     answer.content_length = UINT64_MAX;
+    assert_int_equal(head_from_origin(&head, &answer, (struct head_times){0}, 65536, &stage->arena), 0);
+    assert_false(head_has_length(&head));
+    assert_false(head_rest_fetchable(&head));
+    answer.status = 206;
+    answer.total = UINT64_MAX;
     assert_int_equal(
         head_from_origin(&head, &answer, (struct head_times){0}, 65536, &stage->arena), E_PROTOCOL);
+}
+
+static void a_line_is_a_name_and_a_value(void **state)
+{
+    (void)state;
+    static const struct {
+        struct bytes text, name, value;
+    } lines[] = {
+        {BYTES("Name: a value \r\n"), BYTES("Name"), BYTES("a value")},
+        {BYTES("A:b:c\r\n"), BYTES("A"), BYTES("b:c")},
+        {BYTES("Empty:\r\n"), BYTES("Empty"), BYTES("")},
+        {BYTES("no colon\r\n"), BYTES(""), BYTES("")},
+        {BYTES("bare: end\n"), BYTES("bare"), BYTES("end")},
+        {BYTES("\n"), BYTES(""), BYTES("")},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct bytes rest = lines[i].text;
+        struct head_line line;
+        assert_true(head_next_line(&rest, &line));
+        assert_true(bytes_equal(line.text, lines[i].text));
+        assert_true(bytes_equal(line.name, lines[i].name));
+        assert_true(bytes_equal(line.value, lines[i].value));
+        assert_false(head_next_line(&rest, &line));
+    }
 }
 
 int main(void)
@@ -229,7 +258,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(refuses_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(larger_than_one_extent, setup, teardown),
         cmocka_unit_test_setup_teardown(a_304_replaces_what_it_names, setup, teardown),
-        cmocka_unit_test_setup_teardown(says_no_to_what_has_no_length, setup, teardown),
+        cmocka_unit_test_setup_teardown(may_have_no_length_but_whole, setup, teardown),
+        cmocka_unit_test(a_line_is_a_name_and_a_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

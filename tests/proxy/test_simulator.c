@@ -48,12 +48,12 @@ static void print(const struct tally *t)
 {
     printf("%llu whole, %llu cut, %llu left by clients, %llu errors (%llu in time-outs)\n"
            "%llu hits, %llu partial, %llu reads from disk, %llu x 304, %llu x 412, %llu x 416, %llu x 206, "
-           "%llu of several ranges\n",
+           "%llu of several ranges, %llu chunked\n",
         (unsigned long long)t->whole, (unsigned long long)t->cut, (unsigned long long)t->aborted,
         (unsigned long long)t->errors, (unsigned long long)t->timeouts, (unsigned long long)t->hits,
         (unsigned long long)t->partial, (unsigned long long)t->disk_hits, (unsigned long long)t->not_modified,
         (unsigned long long)t->failed_conditions, (unsigned long long)t->unsatisfiable,
-        (unsigned long long)t->ranges, (unsigned long long)t->multipart);
+        (unsigned long long)t->ranges, (unsigned long long)t->multipart, (unsigned long long)t->chunked);
 }
 
 int main(int argc, char **argv)
