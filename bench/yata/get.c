@@ -103,7 +103,7 @@ static void lane_next(struct lane *lane)
 static void turn_until(struct gets *gets, uint64_t end_ns)
 {
     while (clock_monotonic_ns() < end_ns)
-        io_loop_turn(gets->store->loop, NS_PER_MS);
+        io_loop_turn(gets->store->loop, gets->in_flight > 0 ? UINT64_MAX : 0);
 }
 
 static void run(struct gets *gets, unsigned depth, double seconds, void (*next)(struct lane *lane))

@@ -25,6 +25,8 @@ int command_fill(const struct options *options)
     struct store store;
     store_open_new(&store, options);
     struct figures *figures = calloc(1, sizeof *figures);
+    if (!options->plain)
+        store_lay_out(&store);
     figures_start(figures);
     for (uint64_t i = 0; i < options->items; i++) {
         uint64_t start_ns = clock_monotonic_ns();

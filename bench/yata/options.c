@@ -12,7 +12,7 @@ const char options_usage[] =
     "Measures the disk cache engine on a device file of its own, through one of its two I/O drivers.\n"
     "\n"
     "Commands that need a filled device (make one with `fill`, keep --items and --bytes the same):\n"
-    "  fill      puts items 0 to N-1 into an empty device and stops cleanly\n"
+    "  fill      writes all of a new device once (not with --plain), puts items 0 to N-1 and stops cleanly\n"
     "  get       random whole gets that the memory tier never answers, --depth at a time\n"
     "  object    gets of objects of 10 MiB in chunks of --bytes, one object at a time, --depth chunks at a "
     "time\n"
@@ -139,6 +139,8 @@ int options_parse(struct options *options, int argc, char **argv)
         }
         if (strcmp(name, "--json") == 0)
             options->json = true;
+        else if (strcmp(name, "--plain") == 0)
+            options->plain = true;
         else if (strcmp(name, "--kill") == 0)
             options->kill = true;
         else if (name[0] != '-' && options->command == NULL)

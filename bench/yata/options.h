@@ -14,7 +14,7 @@ struct options {
     unsigned depth, threads, seconds_tenths;
     const char *trace; /* "-": standard input */
     double share;
-    bool kill, json;
+    bool plain, kill, json;
 };
 
 extern const char options_usage[];

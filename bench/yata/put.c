@@ -27,6 +27,7 @@ int command_put(const struct options *options)
     struct store store;
     struct disk_stats before, after;
     store_open_new(&store, options);
+    store_lay_out(&store);
     struct figures *figures = calloc(1, sizeof *figures);
     uint64_t item = options->item_bytes + STORE_KEY_BYTES, count = options->total_bytes / item + 1;
     uint64_t turn_every = options->item_bytes >= 65536 ? 1 : TURN_EVERY;
@@ -65,6 +66,7 @@ int command_durable(const struct options *options)
 {
     struct store store;
     store_open_new(&store, options);
+    store_lay_out(&store);
     struct figures *figures = calloc(1, sizeof *figures);
     uint64_t span_ns = options->seconds_tenths * (NS_PER_S / 10), number = 0;
     figures_start(figures);

@@ -9,6 +9,8 @@
 #include "base/error.h"
 
 #define STOP_NS (60 * NS_PER_S)
+#define LAY_OUT_BYTES 60000u
+#define LAY_OUT_NUMBER (UINT64_C(1) << 61)
 
 void store_die(const char *format, ...)
 {
@@ -180,6 +182,17 @@ void store_put(struct store *store, uint64_t number)
 {
     if (!store_put_sized(store, number, (uint32_t)store->item_bytes))
         store_die("a put was refused");
+}
+
+void store_lay_out(struct store *store)
+{
+    struct disk_stats stats;
+    disk_stats(store->disk, &stats);
+    uint64_t count = stats.capacity_bytes / LAY_OUT_BYTES + 1;
+    for (uint64_t i = 0; i < count; i++)
+        if (!store_put_sized(store, LAY_OUT_NUMBER + i, LAY_OUT_BYTES))
+            store_die("a put was refused");
+    store_settle(store);
 }
 
 bool store_try_put(struct store *store, uint64_t number)

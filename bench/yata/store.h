@@ -49,6 +49,10 @@ void store_turn(struct store *store);
 void store_put(struct store *store, uint64_t number);
 /* The same with a value of that length; false: not admitted, for another reason than too much waiting. */
 bool store_put_sized(struct store *store, uint64_t number, uint32_t bytes);
+/* Fills the whole device once with something else. A new file's blocks are reserved, but not written: reading
+ * one costs the file system nothing, and the first write of one more than the later ones. After this all is
+ * as it stays for the rest of a device's life. */
+void store_lay_out(struct store *store);
 /* Tries once: false when it was not taken. */
 bool store_try_put(struct store *store, uint64_t number);
 /* Until nothing waits to be written. */
