@@ -68,6 +68,8 @@ void connection_leave(struct connection *conn)
         return;
     CHECK(conn->exchange.send == NULL && conn->exchange.head_heap == NULL);
     connection_input_free(conn);
+    connection_stream_end(conn);
+    interim_free(conn);
     server_closed(conn->server, conn);
 }
 
@@ -115,8 +117,12 @@ void connection_abandon(struct connection *conn, int reason)
     if (conn->closing)
         return;
     connection_die(conn, reason);
+    if (!exchange->owned)
+        return;
     /* A pending send is told by its own done. */
-    if (!exchange->owned || exchange->send != NULL)
+    bool told = exchange->send != NULL || exchange->read != NULL;
+    connection_stream_fail(conn, reason);
+    if (told)
         return;
     CHECK(!exchange->own);
     conn->server->config.handler.gone(conn->server->config.handler.ctx, exchange);
@@ -124,22 +130,25 @@ void connection_abandon(struct connection *conn, int reason)
 
 void connection_post(struct connection *conn)
 {
-    CHECK(!conn->posted);
+    if (conn->posted)
+        return;
     conn->posted = true;
     io_post(loop_of(conn), &conn->message);
 }
 
-/* What could not be done inside a call of the owner: the end of a send without a byte, or the next request.
- */
+/* What could not be done inside a call of the owner: the end of a send without a byte, a read of what is
+ * there, or the next request. */
 static void resume(struct io_message *message)
 {
     struct connection *conn = CONTAINER_OF(message, struct connection, message);
     CHECK(conn->posted);
     conn->posted = false;
     connection_enter(conn);
-    if (conn->exchange.send != NULL)
+    if (conn->send_due)
         exchange_complete_send(&conn->exchange, conn->death);
-    else if (!conn->closing)
+    if (conn->closing)
+        connection_stream_fail(conn, conn->death);
+    else
         connection_advance(conn);
     connection_leave(conn);
 }
@@ -216,7 +225,9 @@ static void expire(struct connection *conn)
         break;
     case DEADLINE_BODY:
         counter_add(&stats->timeouts_body, 1);
-        if (io_op_busy(&conn->send_op))
+        if (conn->stream.on)
+            connection_stream_fail(conn, E_TIMEOUT);
+        else if (io_op_busy(&conn->send_op))
             connection_die(conn, E_TIMEOUT);
         else
             connection_refuse(conn, 408, "the request's body took too long", BYTES(""));

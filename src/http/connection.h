@@ -1,7 +1,8 @@
 /*
  * One client connection (HTTP/1.x): input buffer, parser, the one exchange that runs on it, output, one
  * timer. Private to the front: server.c makes and drops connections, connection.c holds their life and
- * deadlines, connection_input.c turns bytes into requests, exchange.c sends replies.
+ * deadlines, connection_input.c turns bytes into requests, connection_stream.c bytes into the body of a
+ * running one, exchange.c sends replies, exchange_interim.c what goes out before them.
  *
  * States:   HEAD -> (BODY ->) RUNNING -> HEAD ...    and from each of them -> closing
  *   HEAD     between requests, or with a part of a head in `in`
@@ -12,6 +13,8 @@
  *  - The head of the running request stays at the front of `in`, which does not move while the exchange is
  * owned. What a client sends meanwhile is kept, at most one receive of it (behind the head or in `ahead`),
  * and not parsed before the reply is done.
+ *  - A body that streams is decoded where it lies (in `in` behind the head, then in `ahead`) as its owner
+ * reads; `in_at` and `ahead_at` say how far. Nothing is received while a piece of it is lent to the owner.
  *  - While a request runs and nothing was sent ahead, a receive is in flight: it notices a reset, and it is
  * the next request's.
  *  - A connection is given back when it is closing and nothing refers to it: no op, no posted message, no
@@ -41,10 +44,13 @@ struct exchange {
     bool bodiless, chunked, until_close; /* how the body is told from what follows, beside a length */
     struct bytes head;                   /* staged; empty once it is sent */
     uint8_t *head_heap;
+    struct exchange_read *read; /* pending */
+    struct http_fields trailers;
 
-    /* The send that is pending, as parts: head, chunk line, its vector, what ends a chunk and the body. */
+    /* The send that is pending, as parts: head, chunk line, its vector, what ends a chunk, the trailers, what
+     * ends the body. */
     struct exchange_send *send;
-    struct bytes prefix, suffix;
+    struct bytes prefix, suffix, tail;
     unsigned part;      /* the part that is sent next */
     size_t part_offset; /* from here on */
     uint8_t chunk_line[20];
@@ -57,7 +63,7 @@ struct connection {
     struct io_address peer;
     struct io_op recv_op, send_op, timer_op, close_op;
     struct io_message message;
-    bool posted;
+    bool posted, send_due; /* the pending send ends with the message */
     enum connection_state state;
     unsigned depth;
     bool eof, close_after, closing;
@@ -77,6 +83,22 @@ struct connection {
     size_t ahead_len;
     struct http_body body;
     uint64_t body_offset;
+
+    struct {
+        bool on;                /* the owner reads the body */
+        bool begun;             /* ... and has asked for some of it */
+        bool ended;             /* it knows the end or the error */
+        bool lent;              /* it looks at a piece of in or ahead */
+        size_t in_at, ahead_at; /* decoded up to here */
+        uint8_t *trailer_text;
+        struct http_field trailers[HTTP_TRAILERS_MAX];
+    } stream;
+
+    struct {                  /* 1xx replies */
+        uint8_t *text, *next; /* being sent, with what is sent of it; what goes out after it */
+        size_t len, sent, next_len;
+        bool sending;
+    } interim;
 
     struct exchange exchange; /* last of what is cleared when a connection opens */
 
@@ -132,13 +154,33 @@ void connection_deadline(struct connection *conn, enum deadline deadline, uint64
 void connection_received(struct io_op *op);
 /* Goes as far as the input allows: parses, reads bodies, starts requests, receives more. */
 void connection_advance(struct connection *conn);
-/* So much of 100 Continue was sent. */
-void connection_continued(struct connection *conn, size_t sent);
+/* Has a receive in flight. */
+void connection_receive(struct connection *conn);
 /* The exchange is over: drops its request from the input. */
 void connection_next(struct connection *conn);
 /* Answers by ourselves and closes. The message is static. `lines`: further field lines. */
 void connection_refuse(struct connection *conn, unsigned status, const char *message, struct bytes lines);
 void connection_input_free(struct connection *conn);
+
+/* ---- connection_stream.c ---- */
+
+/* The request's body is left to its owner. */
+void connection_stream_begin(struct connection *conn);
+/* Gives a pending read what there is. */
+void connection_stream_pump(struct connection *conn);
+/* Ends a pending read with an error. */
+void connection_stream_fail(struct connection *conn, int error);
+/* Nothing received waits to be decoded, and none of it is lent. */
+bool connection_stream_drained(const struct connection *conn);
+void connection_stream_end(struct connection *conn);
+
+/* ---- exchange_interim.c ---- */
+
+/* Queues and sends. */
+void interim_send(struct connection *conn, struct bytes text);
+/* A send of it has come back; true once nothing of it is left. */
+MUST_CHECK bool interim_sent(struct connection *conn, ssize_t result);
+void interim_free(struct connection *conn);
 
 /* ---- exchange.c ---- */
 

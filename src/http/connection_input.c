@@ -95,7 +95,7 @@ void connection_received(struct io_op *op)
     connection_leave(conn);
 }
 
-static void receive(struct connection *conn)
+void connection_receive(struct connection *conn)
 {
     if (!io_op_busy(&conn->recv_op))
         io_recv(loop_of(conn), &conn->recv_op, conn->socket);
@@ -160,49 +160,33 @@ static void run(struct connection *conn)
     handler->request(handler->ctx, &conn->exchange);
 }
 
-/* The client waits for this before it sends its body. Goes out beside the exchange's own sends, before them.
- */
-static void send_continue(struct connection *conn)
-{
-    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    conn->vector[0] = (struct iovec){(void *)(uintptr_t)text, sizeof text - 1};
-    io_send(loop_of(conn), &conn->send_op, conn->socket, conn->vector, 1, false);
-}
-
-void connection_continued(struct connection *conn, size_t sent)
-{
-    struct iovec *rest = &conn->vector[0];
-    CHECK(conn->state == CONNECTION_BODY && sent <= rest->iov_len);
-    rest->iov_base = (uint8_t *)rest->iov_base + sent;
-    rest->iov_len -= sent;
-    if (rest->iov_len > 0)
-        io_send(loop_of(conn), &conn->send_op, conn->socket, rest, 1, false);
-    else
-        connection_advance(conn);
-}
-
 static void begin_body(struct connection *conn)
 {
     const struct http_server_config *config = &conn->server->config;
     const struct http_request *request = &conn->exchange.request;
     bool served =
         request->method == HTTP_GET || request->method == HTTP_HEAD || request->method == HTTP_OPTIONS;
-    bool reads = served || config->handler.body != NULL;
     http_body_init(&conn->body, request, conn->parser.limits.max_body_bytes);
     conn->body_offset = 0;
     conn->state = CONNECTION_BODY;
     if (conn->body.done)
         return;
-    if (!reads) {
+    bool streams = config->handler.streams != NULL && config->handler.streams(config->handler.ctx, request);
+    if (!served && !streams && config->handler.body == NULL) {
         conn->body.refusal = HTTP_ACCEPTED;
         conn->body.done = true;
         conn->body_unread = true;
         return;
     }
+    if (streams && conn->body.refusal == HTTP_ACCEPTED) {
+        connection_stream_begin(conn);
+        run(conn);
+        return;
+    }
     connection_deadline(conn, DEADLINE_BODY, config->body_timeout_ns);
     if (request->expect_continue && conn->body.refusal == HTTP_ACCEPTED &&
         conn->in_len == request->head_bytes)
-        send_continue(conn);
+        interim_send(conn, BYTES("HTTP/1.1 100 Continue\r\n\r\n"));
 }
 
 /* Takes what there is of the body out of the input. */
@@ -235,7 +219,7 @@ static bool advance_body(struct connection *conn)
     else if (conn->eof)
         connection_die(conn, -ECONNRESET);
     else
-        receive(conn);
+        connection_receive(conn);
     return conn->state == CONNECTION_RUNNING;
 }
 
@@ -246,7 +230,7 @@ static void await_head(struct connection *conn)
     else if (conn->deadline == DEADLINE_NONE && conn->in_len > 0)
         connection_deadline(conn, DEADLINE_HEADER, conn->server->config.header_timeout_ns);
     if (!conn->closing)
-        receive(conn);
+        connection_receive(conn);
 }
 
 static bool advance_head(struct connection *conn)
@@ -274,27 +258,29 @@ void connection_advance(struct connection *conn)
         else
             break;
     }
+    if (conn->state == CONNECTION_RUNNING && conn->stream.on && !conn->closing)
+        connection_stream_pump(conn);
     bool watching = conn->state == CONNECTION_RUNNING && !conn->closing && !conn->eof && !conn->exchange.own;
-    if (watching && conn->ahead == NULL && conn->in_len == conn->exchange.request.head_bytes &&
-        !conn->body_unread)
-        receive(conn);
+    if (watching && connection_stream_drained(conn) && !conn->body_unread)
+        connection_receive(conn);
 }
 
 void connection_next(struct connection *conn)
 {
-    size_t head = conn->exchange.request.head_bytes;
-    CHECK(!conn->exchange.owned && head <= conn->in_len && conn->state == CONNECTION_RUNNING);
-    conn->in_len -= head;
-    memmove(conn->in, conn->in + head, conn->in_len);
+    size_t over = conn->stream.on ? conn->stream.in_at : conn->exchange.request.head_bytes;
+    CHECK(!conn->exchange.owned && over <= conn->in_len && conn->state == CONNECTION_RUNNING);
+    conn->in_len -= over;
+    memmove(conn->in, conn->in + over, conn->in_len);
     if (conn->in != conn->in_inline && conn->in_len == 0 && conn->ahead == NULL)
         connection_input_free(conn);
     if (conn->ahead != NULL) {
-        struct bytes ahead = bytes_of(conn->ahead, conn->ahead_len);
+        struct bytes ahead = bytes_from(bytes_of(conn->ahead, conn->ahead_len), conn->stream.ahead_at);
         if (!keep(conn, ahead))
             connection_die(conn, -ENOMEM);
         free(conn->ahead);
         conn->ahead = NULL;
     }
+    connection_stream_end(conn);
     http_parser_reset(&conn->parser);
     conn->state = CONNECTION_HEAD;
     conn->exchange.begin_ns = io_now_ns(loop_of(conn));
@@ -307,5 +293,5 @@ void connection_next(struct connection *conn)
     if (conn->in_len > 0 || conn->eof)
         connection_post(conn);
     else
-        receive(conn);
+        connection_receive(conn);
 }

@@ -55,6 +55,14 @@ void exchange_begin(struct exchange *exchange)
     exchange->own = exchange->started = exchange->complete = false;
     exchange->bodiless = exchange->chunked = exchange->until_close = false;
     exchange->head = bytes_of(NULL, 0);
+    exchange->read = NULL;
+    exchange->trailers = (struct http_fields){NULL, 0};
+}
+
+/* A body that nobody has begun to read will not be read. */
+static bool leaves_body(const struct connection *conn)
+{
+    return conn->body_unread || (conn->stream.on && !conn->stream.begun);
 }
 
 void exchange_start(struct exchange *exchange, const struct exchange_head *head)
@@ -68,7 +76,7 @@ void exchange_start(struct exchange *exchange, const struct exchange_head *head)
     exchange->left_bytes = exchange->bodiless ? EXCHANGE_UNKNOWN_LENGTH : head->body_len;
     exchange->chunked = unknown && !exchange->bodiless && request->minor >= 1;
     exchange->until_close = unknown && !exchange->bodiless && !exchange->chunked;
-    conn->close_after = head->close || !request->keep_alive || conn->body_unread || conn->server->draining ||
+    conn->close_after = head->close || !request->keep_alive || leaves_body(conn) || conn->server->draining ||
                         exchange->until_close;
     if (conn->closing)
         return;
@@ -80,7 +88,7 @@ void exchange_start(struct exchange *exchange, const struct exchange_head *head)
 
 static unsigned part_count(const struct exchange *exchange)
 {
-    return exchange->send->count + 3;
+    return exchange->send->count + 5;
 }
 
 static struct bytes part_at(const struct exchange *exchange, unsigned part)
@@ -92,6 +100,10 @@ static struct bytes part_at(const struct exchange *exchange, unsigned part)
         return exchange->prefix;
     if (part == send->count + 2)
         return exchange->suffix;
+    if (part == send->count + 3)
+        return exchange->tail.len > 0 ? send->trailers : bytes_of(NULL, 0);
+    if (part == send->count + 4)
+        return exchange->tail;
     if (exchange->bodiless)
         return bytes_of(NULL, 0);
     return bytes_of(send->iov[part - 2].iov_base, send->iov[part - 2].iov_len);
@@ -102,6 +114,8 @@ static bool pump(struct connection *conn)
 {
     struct exchange *exchange = &conn->exchange;
     unsigned count = 0, part = exchange->part, parts = part_count(exchange);
+    if (conn->interim.sending)
+        return true; /* it goes on after them */
     size_t offset = exchange->part_offset;
     for (; part < parts && count < IO_VECTOR_MAX; part++, offset = 0) {
         struct bytes bytes = part_at(exchange, part);
@@ -135,7 +149,7 @@ static void advance_parts(struct exchange *exchange, size_t sent)
 static void set_framing(struct exchange *exchange, uint64_t total)
 {
     bool last = exchange->send->last;
-    exchange->prefix = exchange->suffix = bytes_of(NULL, 0);
+    exchange->prefix = exchange->suffix = exchange->tail = bytes_of(NULL, 0);
     if (!exchange->chunked)
         return;
     if (total > 0) {
@@ -143,10 +157,12 @@ static void set_framing(struct exchange *exchange, uint64_t total)
         write_format(&w, "%llx\r\n", (unsigned long long)total);
         CHECK(!w.failed);
         exchange->prefix = writer_bytes(&w);
-        exchange->suffix = last ? BYTES("\r\n0\r\n\r\n") : BYTES("\r\n");
+        exchange->suffix = last ? BYTES("\r\n0\r\n") : BYTES("\r\n");
     } else if (last) {
-        exchange->suffix = BYTES("0\r\n\r\n");
+        exchange->suffix = BYTES("0\r\n");
     }
+    if (last)
+        exchange->tail = BYTES("\r\n");
 }
 
 void exchange_send(struct exchange *exchange, struct exchange_send *send)
@@ -164,7 +180,8 @@ void exchange_send(struct exchange *exchange, struct exchange_send *send)
     exchange->part = 0;
     exchange->part_offset = 0;
     set_framing(exchange, total);
-    if (conn->closing || !pump(conn))
+    conn->send_due = conn->closing || !pump(conn);
+    if (conn->send_due)
         connection_post(conn);
     else
         connection_deadline(conn, DEADLINE_SEND, conn->server->config.send_grace_ns);
@@ -177,6 +194,7 @@ void exchange_complete_send(struct exchange *exchange, int result)
     bool known = exchange->left_bytes != EXCHANGE_UNKNOWN_LENGTH;
     CHECK(send != NULL && result <= 0 && (result == 0 || conn->closing));
     exchange->send = NULL;
+    conn->send_due = false;
     exchange->head = bytes_of(NULL, 0);
     if (result == 0 && send->last && known && exchange->left_bytes > 0) {
         counter_add(&conn->server->stats.cuts, 1);
@@ -185,7 +203,10 @@ void exchange_complete_send(struct exchange *exchange, int result)
     }
     if (result == 0)
         exchange->complete |= send->last || exchange->left_bytes == 0;
-    connection_deadline(conn, DEADLINE_NONE, 0);
+    if (exchange->read != NULL)
+        connection_deadline(conn, DEADLINE_BODY, conn->server->config.body_timeout_ns);
+    else
+        connection_deadline(conn, DEADLINE_NONE, 0);
     send->result = result;
     send->done(send);
 }
@@ -198,25 +219,44 @@ static void send_taken(struct connection *conn, size_t len)
         advance_parts(&conn->exchange, len);
 }
 
+static void after_interim(struct connection *conn, ssize_t result)
+{
+    struct exchange *exchange = &conn->exchange;
+    if (!interim_sent(conn, result))
+        return;
+    if (result < 0 && !conn->closing) {
+        counter_add(&conn->server->stats.resets, 1);
+        connection_abandon(conn, (int)result);
+    }
+    if (exchange->send != NULL && conn->closing)
+        exchange_complete_send(exchange, conn->death);
+    else if (exchange->send != NULL && !pump(conn))
+        exchange_complete_send(exchange, 0);
+    else if (exchange->send == NULL && !conn->closing)
+        connection_advance(conn);
+}
+
 void exchange_sent(struct io_op *op)
 {
     struct connection *conn = CONTAINER_OF(op, struct connection, send_op);
     struct exchange *exchange = &conn->exchange;
     connection_enter(conn);
+    if (conn->interim.sending) {
+        after_interim(conn, op->result);
+        connection_leave(conn);
+        return;
+    }
+    CHECK(exchange->send != NULL);
     if (op->result >= 0) {
         send_taken(conn, (size_t)op->result);
     } else if (!conn->closing) {
         counter_add(&conn->server->stats.resets, 1);
-        connection_die(conn, (int)op->result);
+        connection_abandon(conn, (int)op->result);
     }
-    if (exchange->send == NULL) { /* it was 100 Continue */
-        if (!conn->closing)
-            connection_continued(conn, (size_t)op->result);
-    } else if (conn->closing) {
+    if (conn->closing)
         exchange_complete_send(exchange, conn->death);
-    } else if (!pump(conn)) {
+    else if (!pump(conn))
         exchange_complete_send(exchange, 0);
-    }
     connection_leave(conn);
 }
 
@@ -230,6 +270,8 @@ void exchange_cut(struct exchange *exchange)
         return;
     counter_add(&conn->server->stats.cuts, 1);
     connection_die(conn, E_CANCELED);
+    if (exchange->read != NULL)
+        connection_post(conn);
 }
 
 void exchange_finish(struct exchange *exchange)
@@ -237,11 +279,13 @@ void exchange_finish(struct exchange *exchange)
     struct connection *conn = connection_of(exchange);
     CHECK(exchange->owned && exchange->send == NULL);
     connection_enter(conn);
+    exchange->read = NULL;
     if (!exchange->complete)
         exchange_cut(exchange);
     exchange->owned = false;
     free(exchange->head_heap);
     exchange->head_heap = NULL;
+    conn->close_after |= conn->stream.on && !conn->body.done;
     if (!conn->closing && (conn->close_after || conn->server->draining))
         connection_linger(conn);
     else if (!conn->closing)

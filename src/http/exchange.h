@@ -8,16 +8,16 @@
  * neither the exchange nor that memory nor the request's bytes again. The connection stays (even when its
  * client is long gone) until then.
  *
- * Order of calls by the owner:  exchange_start, exchange_send (one at a time, the last with `last`),
- * exchange_finish.
+ * Order of calls by the owner:  exchange_interim, exchange_start, exchange_send (one at a time, the last with
+ * `last`), exchange_finish; exchange_read at any time before that.
  *  - An exchange that is finished before its last send succeeded is cut: the client sees an incomplete reply.
  *  - exchange_finish may be called from the done of a send, not while a send is pending.
  *  - No callback runs inside a call into the exchange: done and gone come from the loop, and so does the next
  * request.
  *
- * A client that went away is told once: by the done of the pending send (result < 0), or, where no send is
- * pending, by handler.gone. Sends after it are allowed and fail. End of stream from a client is a half-close,
- * which is no leaving: it gets its answer.
+ * A client that went away is told once: by the done of the pending send or read (result < 0; of both where
+ * both are), or, where none is pending, by handler.gone. Sends after it are allowed and fail. End of stream
+ * from a client is a half-close, which is no leaving: it gets its answer.
  *
  * Lifetimes      | born by           | owned by                | dies by
  * exchange       | handler.request   | the handler             | exchange_finish
@@ -36,7 +36,8 @@ struct exchange;
 struct exchange_handler {
     void *ctx;
     size_t request_bytes; /* of exchange_memory(), per connection */
-    /* A request has come; its body was read. Never called inside another call of this layer. */
+    /* A request has come; its body was read, or is to be (see streams). Never called inside another call of
+     * this layer. */
     void (*request)(void *ctx, struct exchange *exchange);
     /* The client went away while no send was pending; at most once, never after a send failed. May finish it.
      */
@@ -51,6 +52,10 @@ struct exchange_handler {
      * static. May be NULL. */
     void (*refused)(
         void *ctx, const struct io_address *peer, unsigned status, const char *message, struct writer *lines);
+    /* Of a request with a body: whether its owner reads that itself, by exchange_read(). Then request() comes
+     * with the head, a client that expects 100 waits for the first read, and nothing is received ahead of the
+     * owner but what fits the buffers of one receive. NULL: never. */
+    bool (*streams)(void *ctx, const struct http_request *request);
 };
 
 /* The request; valid until exchange_finish. */
@@ -66,6 +71,25 @@ uint64_t exchange_body_bytes(const struct exchange *exchange);
 /* The client is gone or the reply was cut. */
 bool exchange_is_dead(const struct exchange *exchange);
 
+struct exchange_read {
+    void (*done)(struct exchange_read *read);
+    struct bytes bytes; /* in done: what comes next of the body, valid until the next exchange_read or
+                         * exchange_finish; empty with result 0: the body is complete */
+    int result; /* in done: 0, or below 0: gone, E_TIMEOUT, E_PROTOCOL (malformed), E_TOO_LARGE, E_CANCELED
+                 * (cut). Then there is no more to read, and the connection ends after the reply. */
+};
+
+/* Asks for more of a body that streams. One at a time, also while a send is pending; not after the end or an
+ * error. A client that expects 100 gets it with the first. A client's leaving is told by it, as by a send; a
+ * read that is pending in exchange_finish is forgotten. */
+void exchange_read(struct exchange *exchange, struct exchange_read *read);
+/* The fields behind a chunked body, once it is complete; at most HTTP_TRAILERS_MAX. Valid until finish. */
+const struct http_fields *exchange_trailers(const struct exchange *exchange);
+
+/* Sends a 1xx reply (not 101) before the head. Field lines as in exchange_head. Clients of HTTP/1.0 get none;
+ * more than 16 KiB that wait are dropped. Before exchange_start. */
+void exchange_interim(struct exchange *exchange, unsigned status, struct bytes field_lines);
+
 #define EXCHANGE_UNKNOWN_LENGTH UINT64_MAX
 
 struct exchange_head {
@@ -74,6 +98,7 @@ struct exchange_head {
                                * Transfer-Encoding, which the exchange adds */
     uint64_t body_len; /* exact, or EXCHANGE_UNKNOWN_LENGTH: chunked for 1.1, up to the close for 1.0 */
     bool close;        /* no further request on this connection */
+    bool dated;        /* field_lines have a Date of their own */
 };
 
 /* Stages the head of the reply: copied, and sent with the first exchange_send in one packet. Replies to HEAD
@@ -88,6 +113,8 @@ struct exchange_send {
     void (*done)(struct exchange_send *send);
     int result; /* in done: 0, or below 0: gone, too slow (E_TIMEOUT), cut (E_CANCELED), short (E_TRUNCATED)
                  */
+    struct bytes trailers; /* with `last`: field lines behind a body of unknown length, where the client's
+                            * version has them */
 };
 
 /* Exactly one done for each. With a known length the sum of all sends may not exceed it (a CHECK), and a last

@@ -39,9 +39,9 @@ int exchange_write_head(struct exchange *exchange, const struct exchange_head *h
     write_decimal(&w, head->status);
     write_u8(&w, ' ');
     write_bytes(&w, http_reason(head->status));
-    write_bytes(&w, BYTES("\r\nDate: "));
-    write_bytes(&w, server_date(conn->server));
     write_bytes(&w, BYTES("\r\n"));
+    if (!head->dated)
+        http_write_field(&w, BYTES("Date"), server_date(conn->server));
     write_bytes(&w, head->field_lines);
     write_framing(&w, exchange, head);
     if (conn->close_after)

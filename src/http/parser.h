@@ -128,8 +128,12 @@ enum http_parse { HTTP_PARSE_MORE, HTTP_PARSE_REQUEST, HTTP_PARSE_REFUSAL };
 enum http_parse http_parser_feed(struct http_parser *parser, struct bytes head, struct http_request *request);
 
 /*
- * Decoder of a request body. Chunk extensions and trailers are judged, bounded and dropped.
+ * Decoder of a request body. Chunk extensions and trailers are judged and bounded; the extensions are
+ * dropped, the trailers too unless there is room for them.
  */
+#define HTTP_TRAILER_BYTES_MAX 8192
+#define HTTP_TRAILERS_MAX 32
+
 struct http_body {
     enum http_framing framing;
     enum http_refusal refusal;
@@ -140,6 +144,8 @@ struct http_body {
     uint64_t left_bytes;     /* of the body, or of this chunk */
     uint64_t body_bytes;     /* so far, without framing */
     uint64_t max_body_bytes;
+    uint8_t *trailer_text; /* the caller's, HTTP_TRAILER_BYTES_MAX; NULL: trailers are dropped */
+    uint32_t trailer_bytes;
 };
 
 /* A request without a body is done at once. One that is known to be too large is refused at once. */
@@ -149,3 +155,6 @@ void http_body_init(struct http_body *body, const struct http_request *request, 
  * body->done, body->refusal or nothing is left. Takes at least one byte unless done, refused or `in` is
  * empty. */
 size_t http_body_feed(struct http_body *body, struct bytes in, struct bytes *piece);
+
+/* The trailer section that was kept, taken apart: at most HTTP_TRAILERS_MAX fields into `fields`. */
+unsigned http_body_trailers(const struct http_body *body, struct http_field *fields);

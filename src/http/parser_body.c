@@ -6,7 +6,7 @@
 
 /* Of chunk extensions and trailers together: nobody needs more, and each byte of them is work without a body.
  */
-#define OVERHEAD_MAX 8192
+#define OVERHEAD_MAX HTTP_TRAILER_BYTES_MAX
 #define SIZE_DIGITS_MAX 16
 
 enum state {
@@ -128,6 +128,13 @@ static enum state begin_chunk(struct http_body *body)
     return DATA;
 }
 
+static void keep_trailer(struct http_body *body, uint8_t c)
+{
+    CHECK(body->trailer_bytes < HTTP_TRAILER_BYTES_MAX); /* it is a part of the overhead */
+    if (body->trailer_text)
+        body->trailer_text[body->trailer_bytes++] = c;
+}
+
 /* One byte of framing. */
 static enum state step(struct http_body *body, uint8_t c)
 {
@@ -149,7 +156,10 @@ static enum state step(struct http_body *body, uint8_t c)
         body->done = c == '\n';
         return body->done ? LAST_LF : BAD_TRAILER;
     }
-    return body->overhead_bytes > OVERHEAD_MAX ? BAD_TRAILER : step_trailer(state, c);
+    if (body->overhead_bytes > OVERHEAD_MAX)
+        return BAD_TRAILER;
+    keep_trailer(body, c);
+    return step_trailer(state, c);
 }
 
 static size_t take_data(struct http_body *body, struct bytes in, struct bytes *piece)
@@ -177,4 +187,20 @@ size_t http_body_feed(struct http_body *body, struct bytes in, struct bytes *pie
             body->refusal = body->state == BAD_CHUNK ? HTTP_REFUSED_CHUNK : HTTP_REFUSED_TRAILER;
     }
     return taken;
+}
+
+unsigned http_body_trailers(const struct http_body *body, struct http_field *fields)
+{
+    struct bytes rest = bytes_of(body->trailer_text, body->trailer_bytes);
+    unsigned count = 0;
+    while (rest.len > 0 && count < HTTP_TRAILERS_MAX) {
+        const uint8_t *colon = memchr(rest.ptr, ':', rest.len), *cr = memchr(rest.ptr, '\r', rest.len);
+        if (colon == NULL || cr == NULL || colon > cr)
+            break; /* the empty line */
+        struct bytes name = bytes_of(rest.ptr, (size_t)(colon - rest.ptr));
+        struct bytes value = bytes_of(colon + 1, (size_t)(cr - colon - 1));
+        fields[count++] = (struct http_field){name, bytes_trim(value)};
+        rest = bytes_from(rest, (size_t)(cr - rest.ptr) + 2);
+    }
+    return count;
 }
