@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "io/core.h"
@@ -194,6 +196,13 @@ static bool make_direct(int fd, const struct stat *status)
     return proved;
 }
 
+/* FUSE says that it does not wait when asked not to, and waits for its server all the same. */
+static bool is_fuse(int fd)
+{
+    struct statfs status;
+    return fstatfs(fd, &status) == 0 && status.f_type == FUSE_SUPER_MAGIC;
+}
+
 static int accept_file(struct io_file *file, int fd)
 {
     struct stat status;
@@ -212,6 +221,7 @@ static int accept_file(struct io_file *file, int fd)
         return errno == EWOULDBLOCK ? -EBUSY : -errno;
     file->locked = (flags & IO_OPEN_LOCK) != 0;
     file->direct = (flags & IO_OPEN_DIRECT) && make_direct(fd, &status);
+    file->waits = is_fuse(fd);
     return 0;
 }
 

@@ -103,6 +103,7 @@ struct io_file {
     struct io_handle handle;
     unsigned flags; /* IO_OPEN_* */
     bool direct, regular, block_device, directory, locked;
+    bool waits; /* even a transfer that is not to wait may wait in the kernel */
     _Atomic bool stale;
     _Atomic unsigned pending; /* ops in flight */
     struct io_op *closing;

@@ -11,8 +11,8 @@
  *  - Receives take their buffer from a ring of provided buffers when bytes are there, so an idle connection
  *    holds none. The free buffers lie in that ring; a give puts one back with a store.
  *  - Disk reads and direct writes are entries too. What would block inside the kernel (open, sync, allocate,
- * buffered writes) goes to the core's pools, so that no io-wq worker is ever needed on the hit path; their
- * number is capped.
+ * buffered writes, anything on FUSE) goes to the core's pools, so that no io-wq worker is ever needed on the
+ * hit path; their number is capped.
  *  - A full submission queue is submitted and used again. Completions that overflow their queue are kept by
  * the kernel (NODROP) and fetched.
  *

@@ -192,6 +192,8 @@ bool uring_blocking(struct io_loop *loop, struct io_op *op)
     bool read = op->io.kind == IO_KIND_READ;
     if (!read && (op->io.kind != IO_KIND_WRITE || !io_op_file(op)->direct))
         return false;
+    if (io_op_file(op)->waits)
+        return false;
     op->io.partial = 0;
     start(loop, op);
     return true;
