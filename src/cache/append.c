@@ -156,9 +156,24 @@ static bool place(
     return true;
 }
 
+/* Is it hidden by a purge, now that it gets its place? What may not wait is carried forward. */
+static void judge(struct device *device, struct writing *entry, bool may_wait)
+{
+    entry->clear_of = entry->sequence;
+    if (entry->item == NULL || entry->kind == ITEM_CHUNK)
+        return;
+    enum purge_where where = may_wait ? PURGE_IN_MEMORY : PURGE_ON_DISK;
+    bool clear = purges_judge(device->disk->purges, entry->item, where) == PURGE_CLEAR;
+    entry->clear_of = clear ? item_clear_of(entry->item) : 0;
+    entry->hidden = entry->hidden || !clear;
+}
+
 /* The index shows the place from now on; `writing` has the item until it is written. */
 static void publish(struct device *device, struct writing *entry)
 {
+    if (entry->kind == ITEM_PURGE)
+        purges_placed(device->disk->purges, device->number, entry->sequence,
+            atomic_load(&device->segments[device_segment_of(device, entry->place)].generation));
     if (entry->item == NULL || entry->hidden)
         return;
     struct index_entry at = {.place = entry->place, .value_len = entry->value_len}, dropped;
@@ -176,6 +191,7 @@ static bool try_place(
 {
     if (!place(device, entry, append, may_wait, now_ns))
         return false;
+    judge(device, entry, may_wait);
     publish(device, entry);
     return true;
 }
@@ -326,6 +342,7 @@ static void encode(
         .generation = write->filling->generation,
         .sequence = entry->sequence,
         .stored_ns = entry->stored_ns,
+        .clear_of = entry->clear_of,
         .value_len = entry->value_len,
         .header_len = header_len};
     segment_item_encode(&header, sums, device->seed, entry->place, at);

@@ -20,6 +20,7 @@
 
 #define CHAINS 1024
 #define WORKERS_MAX 256
+#define SWEEP_SHARES 4 /* of memory, by each purge */
 
 /* A read that several wait for. */
 struct joined {
@@ -48,7 +49,11 @@ struct cache_worker {
 struct cache {
     struct memory *memory;
     struct disk *disk;
+    struct purges *purges;     /* the disk's, or without one our own */
     _Atomic uint64_t sequence; /* without a disk */
+    pthread_mutex_t sweep_lock;
+    uint32_t sweep_at;
+    uint64_t sweep_began;
     pthread_mutex_t lock;
     struct list_node chains[CHAINS];
     /* Found by the loop's address, so that no search reads a worker that may be leaving. */
@@ -63,6 +68,13 @@ int cache_create(struct cache **cache_out, struct memory *memory, struct disk *d
         return -ENOMEM;
     cache->memory = memory;
     cache->disk = disk;
+    if (disk != NULL)
+        cache->purges = disk_purges(disk);
+    else if (purges_create(&cache->purges) < 0) {
+        free(cache);
+        return -ENOMEM;
+    }
+    pthread_mutex_init(&cache->sweep_lock, NULL);
     pthread_mutex_init(&cache->lock, NULL);
     for (unsigned i = 0; i < CHAINS; i++)
         list_init(&cache->chains[i]);
@@ -77,6 +89,9 @@ void cache_destroy(struct cache *cache)
     for (unsigned i = 0; i < CHAINS; i++)
         CHECK(list_empty(&cache->chains[i]));
     pthread_mutex_destroy(&cache->lock);
+    pthread_mutex_destroy(&cache->sweep_lock);
+    if (cache->disk == NULL)
+        purges_destroy(cache->purges);
     free(cache);
 }
 
@@ -88,6 +103,16 @@ struct memory *cache_memory(struct cache *cache)
 struct disk *cache_disk(struct cache *cache)
 {
     return cache->disk;
+}
+
+void cache_view(struct cache *cache, const struct purge_view *view)
+{
+    purges_view(cache->purges, view);
+}
+
+uint64_t cache_now(struct cache *cache)
+{
+    return cache->disk != NULL ? disk_next_sequence(cache->disk) : atomic_fetch_add(&cache->sequence, 1) + 1;
 }
 
 /* ---- loops ---- */
@@ -185,7 +210,17 @@ void cache_leave(struct cache *cache, struct io_loop *loop, void (*done)(void *c
 
 struct item *cache_find(struct cache *cache, struct item_key key)
 {
-    return memory_find(cache->memory, key);
+    struct item *item = memory_find(cache->memory, key);
+    if (item == NULL || purges_judge(cache->purges, item, PURGE_IN_MEMORY) != PURGE_GONE)
+        return item;
+    memory_remove(cache->memory, key, item_sequence(item) + 1);
+    item_unref(&item);
+    return NULL;
+}
+
+bool cache_is_stale(struct cache *cache, struct item *item)
+{
+    return purges_judge(cache->purges, item, PURGE_IN_MEMORY) != PURGE_CLEAR;
 }
 
 bool cache_may_have(struct cache *cache, struct item_key key)
@@ -243,6 +278,11 @@ static void joined_done(void *context, int result, struct item *item)
     struct cache *cache = joined->cache;
     bool whole = result == 0 && item_held_len(item) == item_value_len(item);
     pthread_mutex_lock(&cache->lock);
+    /* Since the read was judged, a purge may have come, and who asked after it may have joined. */
+    if (whole && purges_judge(cache->purges, item, PURGE_ON_DISK) == PURGE_GONE) {
+        whole = false;
+        result = E_MISSING;
+    }
     if (whole && joined->keep && !joined->removed)
         memory_insert(cache->memory, item, item_sequence(item));
     list_remove(&joined->chain);
@@ -317,7 +357,7 @@ void cache_get_start(struct cache *cache, struct io_loop *loop, struct cache_get
     get->cache.cache = cache;
     get->cache.loop = loop;
     get->cache.keep = keep;
-    struct item *item = memory_find(cache->memory, key);
+    struct item *item = cache_find(cache, key);
     if (item != NULL || cache->disk == NULL) {
         pthread_mutex_lock(&cache->lock);
         ready_add(cache, get, item != NULL ? 0 : E_MISSING, item);
@@ -369,9 +409,14 @@ static void unjoin(struct cache *cache, struct item_key key)
 void cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where)
 {
     CHECK(item_is_complete(item));
-    uint64_t sequence =
-        cache->disk != NULL ? disk_next_sequence(cache->disk) : atomic_fetch_add(&cache->sequence, 1) + 1;
+    uint64_t sequence = cache_now(cache);
+    if (item_clear_of(item) == 0)
+        item_clear_of_set(item, sequence);
     item_sequence_set(item, sequence); /* also where a newer one has overtaken it in memory */
+    if (purges_judge(cache->purges, item, PURGE_IN_MEMORY) != PURGE_CLEAR) {
+        cache_forget(cache, item_key(item));
+        return;
+    }
     if (where & CACHE_PUT_MEMORY)
         memory_insert(cache->memory, item, sequence);
     if (cache->disk == NULL)
@@ -386,19 +431,92 @@ void cache_put(struct cache *cache, struct io_loop *loop, struct item *item, uns
     memory_remove(cache->memory, item_key(item), sequence); /* an older one that such a read has kept */
 }
 
-struct remove_later {
+/* ---- answers without a disk ---- */
+
+struct later {
     struct io_message message;
     void (*done)(void *context, int result);
     void *context;
 };
 
-static void removed(struct io_message *message)
+static void later_deliver(struct io_message *message)
 {
-    struct remove_later *later = CONTAINER_OF(message, struct remove_later, message);
-    struct remove_later now = *later;
+    struct later *later = CONTAINER_OF(message, struct later, message);
+    struct later now = *later;
     free(later);
     now.done(now.context, 0);
 }
+
+static void answer_later(struct io_loop *loop, void (*done)(void *context, int result), void *context)
+{
+    struct later *later = malloc(sizeof *later);
+    CHECK(later != NULL);
+    *later = (struct later){.message.deliver = later_deliver, .done = done, .context = context};
+    io_post(loop, &later->message);
+}
+
+/* ---- purges ---- */
+
+static bool is_hidden(void *context, struct item *item)
+{
+    return purges_judge(context, item, PURGE_IN_MEMORY) != PURGE_CLEAR;
+}
+
+/* A share of memory: what purges hide goes, the rest is known to be clear of them. A full round lets the
+ * table give up its older records. */
+static void sweep(struct cache *cache)
+{
+    pthread_mutex_lock(&cache->sweep_lock);
+    if (cache->sweep_at == 0)
+        cache->sweep_began = cache_now(cache);
+    memory_sweep(cache->memory, cache->sweep_at, SWEEP_SHARES, is_hidden, cache->purges);
+    cache->sweep_at = (cache->sweep_at + SWEEP_SHARES) % MEMORY_SHARES;
+    if (cache->sweep_at == 0)
+        purges_swept(cache->purges, cache->sweep_began);
+    pthread_mutex_unlock(&cache->sweep_lock);
+}
+
+uint64_t cache_purge(struct cache *cache, struct io_loop *loop, const struct purge *purge, bool *widened,
+    void (*done)(void *context, int result), void *context)
+{
+    uint64_t sequence;
+    if (cache->disk != NULL) {
+        sequence = disk_purge(cache->disk, loop, purge, widened, done, context);
+    } else {
+        *widened = purges_add(cache->purges, purge, &cache->sequence, &sequence);
+        answer_later(loop, done, context);
+    }
+    sweep(cache);
+    return sequence;
+}
+
+uint64_t cache_purge_object(struct cache *cache, struct io_loop *loop, struct bytes object,
+    void (*done)(void *context, int result), void *context)
+{
+    uint64_t sequence;
+    struct item_key head = {ITEM_HEAD, object};
+    if (cache->disk != NULL) {
+        sequence = disk_purge_object(cache->disk, loop, object, done, context);
+        unjoin(cache, head);
+    } else {
+        sequence = purges_add_object(cache->purges, object, &cache->sequence);
+        answer_later(loop, done, context);
+    }
+    memory_remove(cache->memory, head, sequence);
+    return sequence;
+}
+
+enum purge_verdict cache_purged_since(struct cache *cache, struct bytes key, uint64_t since)
+{
+    return purges_since(cache->purges, key, since);
+}
+
+void cache_purge_stats(struct cache *cache, struct purges_stats *stats)
+{
+    purges_stats(cache->purges, stats);
+}
+
+/* ---- removes ---- */
 
 void cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context)
@@ -410,10 +528,7 @@ void cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key
         return;
     }
     memory_remove(cache->memory, key, UINT64_MAX);
-    struct remove_later *later = malloc(sizeof *later);
-    CHECK(later != NULL);
-    *later = (struct remove_later){.message.deliver = removed, .done = done, .context = context};
-    io_post(loop, &later->message);
+    answer_later(loop, done, context);
 }
 
 void cache_forget(struct cache *cache, struct item_key key)

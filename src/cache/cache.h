@@ -5,11 +5,15 @@
  * cache_get() asks memory, then disk, and puts whole items it read into memory. cache_put() makes an item
  * visible in memory and hands it to the disk. Concurrent reads of one item from disk are one read.
  *
+ * What a purge hides hard is not found by either; whether an item that was found is stale by a soft purge is
+ * asked by cache_is_stale().
+ *
  * The disk tier attaches and detaches while requests run; without one everything works from memory.
  */
 #pragma once
 
 #include "cache/disk.h"
+#include "cache/purges.h"
 
 struct cache;
 
@@ -23,6 +27,10 @@ MUST_CHECK int cache_create(struct cache **cache, struct memory *memory, struct 
 void cache_destroy(struct cache *cache);
 struct memory *cache_memory(struct cache *cache);
 struct disk *cache_disk(struct cache *cache);
+/* What purges must know of the keys; before the first put, and outlives the cache. */
+void cache_view(struct cache *cache, const struct purge_view *view);
+/* A sequence above all that were drawn: for item_clear_of_set(), before the origin is asked. */
+uint64_t cache_now(struct cache *cache);
 
 /* Per worker, around all other calls of its loop. */
 MUST_CHECK int cache_join(struct cache *cache, struct io_loop *loop);
@@ -56,10 +64,25 @@ void cache_get_abandon(struct cache_get *get);
 
 /* Room for a new value; E_EXHAUSTED: wait and try again, or do without. */
 MUST_CHECK int cache_take(struct cache *cache, struct item_key key, uint32_t value_len, struct item **item);
-/* Gives the item its sequence and makes it visible where asked. The caller keeps its reference. */
+/* Gives the item its sequence and makes it visible where asked. One that a purge hides by now, hard or soft,
+ * is not; nor is what had its key. The caller keeps its reference. */
 void cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where);
 /* Gone from every tier, durably, when done(context, result) comes; invisible at once. */
 void cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context);
+/* Hides what is older than the call, on every tier: in force when it returns the purge's sequence, durable
+ * when done comes with 0; with another result in force until the restart. Costs the same whatever it hides.
+ * *widened: the table of purges was full, older ones now hide more than was asked for. */
+uint64_t cache_purge(struct cache *cache, struct io_loop *loop, const struct purge *purge, bool *widened,
+    void (*done)(void *context, int result), void *context);
+/* The same of one object, hard: of what lies under its name and, as the view says, under longer keys. */
+uint64_t cache_purge_object(struct cache *cache, struct io_loop *loop, struct bytes object,
+    void (*done)(void *context, int result), void *context);
+/* Whether a soft purge hides an item that was found. */
+bool cache_is_stale(struct cache *cache, struct item *item);
+/* Whether a purge after `since` may hide what has that key and unknown tags. */
+enum purge_verdict cache_purged_since(struct cache *cache, struct bytes key, uint64_t since);
+void cache_purge_stats(struct cache *cache, struct purges_stats *stats);
+
 /* As cache_remove, without waiting for durability: for items found wrong. */
 void cache_forget(struct cache *cache, struct item_key key);

@@ -17,6 +17,8 @@ struct closing {
     struct iovec iov;
     uint8_t *state;
     uint64_t state_len, piece, *sums;
+    uint8_t *purges;
+    uint64_t purge_bytes;
     struct device_super_write super;
     bool clean;
     void (*done)(struct device *device, int result);
@@ -43,6 +45,7 @@ static void closed(struct io_op *op)
     device->file = IO_HANDLE_NONE;
     free(closing->state);
     free(closing->sums);
+    free(closing->purges);
     free(closing->super.buffer);
     free(closing);
     device_reset(device);
@@ -122,13 +125,36 @@ static void state_write(struct closing *closing)
         .segment_count = device->segment_count,
         .index_buckets = device->super.index_buckets,
         .next_generation = device->next_generation,
-        .piece_count = snapshot_pieces(device->super.index_buckets)};
+        .piece_count = snapshot_pieces(device->super.index_buckets),
+        .purge_bytes = closing->purge_bytes,
+        .purge_checksum = snapshot_checksum(device->seed, bytes_of(closing->purges, closing->purge_bytes))};
     device->super.snapshot_mark =
         snapshot_encode(&snapshot, segments, closing->sums, device->seed, closing->state);
     free(segments);
     closing->iov = (struct iovec){closing->state, closing->state_len};
     struct io_loop *loop = begin(closing, state_written);
     io_file_write(loop, &closing->op, device->file, &closing->iov, 1, device->super.snapshot_offset);
+}
+
+static void purges_written(struct io_op *op)
+{
+    struct closing *closing = closing_of(op);
+    if (op->result != (int64_t)closing->iov.iov_len)
+        failed(closing);
+    else
+        state_write(closing);
+}
+
+static void purges_write(struct closing *closing)
+{
+    struct device *device = closing->device;
+    uint64_t at = snapshot_purges_at(device->segment_count, device->super.index_buckets);
+    closing->purge_bytes = purges_encode(device->disk->purges, device->number, closing->purges);
+    uint32_t len = segment_blocks_up(closing->purge_bytes);
+    memset(closing->purges + closing->purge_bytes, 0, len - closing->purge_bytes);
+    closing->iov = (struct iovec){closing->purges, len};
+    struct io_loop *loop = begin(closing, purges_written);
+    io_file_write(loop, &closing->op, device->file, &closing->iov, 1, device->super.snapshot_offset + at);
 }
 
 static void piece_write(struct closing *closing);
@@ -141,7 +167,7 @@ static void piece_written(struct io_op *op)
         return;
     }
     if (++closing->piece == snapshot_pieces(closing->device->super.index_buckets))
-        state_write(closing);
+        purges_write(closing);
     else
         piece_write(closing);
 }
@@ -167,7 +193,8 @@ static void snapshot_begin(struct closing *closing)
     bool fits = snapshot_bytes_for(device->segment_count, buckets) <= device->super.snapshot_bytes;
     closing->state = aligned_alloc(SEGMENT_BLOCK, closing->state_len);
     closing->sums = calloc(snapshot_pieces(buckets), sizeof *closing->sums);
-    if (!fits || closing->state == NULL || closing->sums == NULL) {
+    closing->purges = aligned_alloc(SEGMENT_BLOCK, segment_blocks_up(PURGES_ENCODED_MAX));
+    if (!fits || closing->state == NULL || closing->sums == NULL || closing->purges == NULL) {
         only_sync(closing);
         return;
     }

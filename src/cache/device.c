@@ -61,6 +61,7 @@ void device_reset(struct device *device)
     memset(device->recent, 0, sizeof device->recent);
     atomic_store(&device->first_generation, 0);
     atomic_store(&device->read_errors, 0);
+    purges_left(device->disk->purges, device->number);
     pthread_mutex_unlock(&device->lock);
 }
 
@@ -261,6 +262,7 @@ static void start_empty(struct device *device)
     }
     device->missed_remove = false;
     device->super.dead_below = device->next_generation;
+    purges_left(device->disk->purges, device->number);
     pthread_mutex_unlock(&device->lock);
 }
 

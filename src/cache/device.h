@@ -18,6 +18,9 @@
  * content of a place.
  * - `dead_below` is synced in the superblock before a dead segment's place is given out again.
  *
+ * Purges: purges.h. An item is judged in try_place(), under `lock`, when it gets its place; one that is
+ * hidden by then is written with clear-of 0 and is a miss for ever.
+ *
  * A removed or replaced key whose newer copy could not be stored is taken out of the index; what is on disk
  * of it may come back after a crash, which is why removing reports durability. While tables are still being
  * read, such hashes are remembered and taken out again at the end.
@@ -92,10 +95,10 @@ struct disk_worker {
 struct writing {
     struct list_node chain; /* of its hash, newest first */
     struct list_node node;  /* in its write, or in device->waiting */
-    struct item *item;      /* NULL: a remove record */
+    struct item *item;      /* NULL: a record */
     enum item_kind kind;    /* as stored */
     struct bytes key;       /* as stored; the item's, or of this allocation */
-    uint64_t hash, sequence, stored_ns, place;
+    uint64_t hash, sequence, stored_ns, place, clear_of;
     uint32_t value_len, item_len;
     bool again;  /* its first write failed */
     bool hidden; /* replaced or removed since */
@@ -331,6 +334,28 @@ struct rows {
 };
 void rows_load(struct rows *rows);
 void rows_free(struct rows *rows);
+
+/* ---- purge_log.c: home loop ---- */
+struct purge_place {
+    uint64_t place, generation;
+    uint16_t key_len;
+};
+struct purge_log {
+    struct device *device;
+    struct purge_place *places;
+    uint32_t count, capacity, next;
+    uint8_t *window;
+    uint64_t window_at;
+    uint32_t window_len;
+    struct io_op op;
+    struct iovec iov;
+    void (*done)(struct purge_log *log);
+};
+/* Under lock: recovery found the row of an ITEM_PURGE record. */
+void purge_log_note(struct purge_log *log, uint64_t place, uint64_t generation, uint16_t key_len);
+/* All of them are in the table at done, or the device is not in service any more; may be called inside. */
+void purge_log_read(struct purge_log *log, void (*done)(struct purge_log *log));
+void purge_log_free(struct purge_log *log);
 
 /* ---- reclaim.c, recovery.c: home loop ---- */
 void reclaim_start(struct device *device);

@@ -33,6 +33,10 @@ int disk_create(struct disk **disk_out, struct io *io, const struct disk_config 
     struct disk *disk = calloc(1, sizeof *disk);
     if (disk == NULL)
         return -ENOMEM;
+    if (purges_create(&disk->purges) < 0) {
+        free(disk);
+        return -ENOMEM;
+    }
     disk->io = io;
     disk->memory = config->memory;
     disk->expected_item_bytes =
@@ -62,6 +66,7 @@ void disk_destroy(struct disk *disk)
     CHECK(!disk->turn.busy && !atomic_load(&disk->attached));
     for (unsigned i = 0; i < disk->device_count; i++)
         device_destroy(disk->devices[i]);
+    purges_destroy(disk->purges);
     pthread_mutex_destroy(&disk->workers_lock);
     free(disk);
 }
@@ -266,6 +271,8 @@ int disk_put(struct disk *disk, struct io_loop *loop, struct item *item)
     struct item_key key = item_key(item);
     struct disk_worker *worker = disk_worker(disk, loop);
     struct device *device = owner_of(disk, key);
+    if (item_clear_of(item) == 0)
+        item_clear_of_set(item, item_sequence(item));
     if (device == NULL) {
         counter_add(&disk->counters.dropped_device, 1);
         return E_UNSUPPORTED;
@@ -292,6 +299,21 @@ int disk_put(struct disk *disk, struct io_loop *loop, struct item *item)
     return 0;
 }
 
+/* Hides the key on its device, by a record in the log. */
+static void remove_record(struct device *device, struct disk_worker *worker, struct item_key key)
+{
+    CHECK(worker != NULL && key.bytes.len >= 1 && key.bytes.len <= ITEM_KEY_MAX);
+    uint8_t hidden[SEGMENT_KEY_MAX];
+    hidden[0] = (uint8_t)key.kind;
+    memcpy(hidden + 1, key.bytes.ptr, key.bytes.len);
+    struct writing *entry = writing_create(NULL, ITEM_REMOVE, bytes_of(hidden, key.bytes.len + 1));
+    CHECK(entry != NULL);
+    entry->hash = device_hash(device, key.kind, key.bytes);
+    entry->stored_ns = io_wall_ns(worker->loop);
+    if (!hand_over(device, worker, entry))
+        writing_destroy(entry);
+}
+
 void disk_remove(struct disk *disk, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context)
 {
@@ -301,17 +323,78 @@ void disk_remove(struct disk *disk, struct io_loop *loop, struct item_key key,
         answer_later(loop, (struct later){.done = done, .context = context, .result = E_UNSUPPORTED});
         return;
     }
-    CHECK(worker != NULL && key.bytes.len >= 1 && key.bytes.len <= ITEM_KEY_MAX);
-    uint8_t hidden[SEGMENT_KEY_MAX];
-    hidden[0] = (uint8_t)key.kind;
-    memcpy(hidden + 1, key.bytes.ptr, key.bytes.len);
-    struct writing *entry = writing_create(NULL, ITEM_REMOVE, bytes_of(hidden, key.bytes.len + 1));
-    CHECK(entry != NULL);
-    entry->hash = device_hash(device, key.kind, key.bytes);
-    entry->stored_ns = io_wall_ns(loop);
-    if (!hand_over(device, worker, entry))
-        writing_destroy(entry);
+    remove_record(device, worker, key);
     flush_start(device, worker, done, context);
+}
+
+/* ---- purging ---- */
+
+struct purges *disk_purges(struct disk *disk)
+{
+    return disk->purges;
+}
+
+/* Gives a purge record to the device's log, or remembers that it missed one. */
+static void record(struct device *device, struct disk_worker *worker, enum item_kind kind, struct bytes key,
+    uint64_t sequence)
+{
+    struct writing *entry = writing_create(NULL, kind, key);
+    CHECK(entry != NULL);
+    entry->hash = kind == ITEM_PURGE_OBJECT ? purges_object_hash(key) : device_hash(device, kind, key);
+    entry->sequence = sequence;
+    entry->stored_ns = io_wall_ns(worker->loop);
+    struct append append;
+    list_init(&append.ready);
+    append.fill = NULL;
+    append.opened_batch = false;
+    pthread_mutex_lock(&device->lock);
+    bool taken = device_in_service(device);
+    if (taken) {
+        writing_add(device, entry);
+        append_entry(device, entry, &append, true, io_now_ns(worker->loop));
+    } else {
+        device->missed_remove = true;
+    }
+    pthread_mutex_unlock(&device->lock);
+    if (taken)
+        append_finish(device, worker, entry, &append);
+    else
+        writing_destroy(entry);
+}
+
+/* To every device that is here: what is away starts empty when it returns. */
+static void record_everywhere(struct disk *disk, struct io_loop *loop, enum item_kind kind, struct bytes key,
+    uint64_t sequence, void (*done)(void *context, int result), void *context)
+{
+    struct disk_worker *worker = disk_worker(disk, loop);
+    CHECK(worker != NULL);
+    for (unsigned i = 0; i < disk->owner_count && atomic_load(&disk->attached); i++)
+        if (disk->owners[i].device != NULL)
+            record(disk->owners[i].device, worker, kind, key, sequence);
+    disk_flush(disk, loop, done, context);
+}
+
+uint64_t disk_purge(struct disk *disk, struct io_loop *loop, const struct purge *purge, bool *widened,
+    void (*done)(void *context, int result), void *context)
+{
+    uint8_t key[ITEM_KEY_MAX];
+    size_t len = purge_encode(purge, key);
+    uint64_t sequence;
+    *widened = purges_add(disk->purges, purge, &disk->sequence, &sequence);
+    record_everywhere(disk, loop, ITEM_PURGE, bytes_of(key, len), sequence, done, context);
+    return sequence;
+}
+
+uint64_t disk_purge_object(struct disk *disk, struct io_loop *loop, struct bytes object,
+    void (*done)(void *context, int result), void *context)
+{
+    uint64_t sequence = purges_add_object(disk->purges, object, &disk->sequence);
+    struct item_key head = {ITEM_HEAD, object};
+    struct device *owner = owner_of(disk, head);
+    if (owner != NULL)
+        remove_record(owner, disk_worker(disk, loop), head);
+    record_everywhere(disk, loop, ITEM_PURGE_OBJECT, object, sequence, done, context);
+    return sequence;
 }
 
 void disk_forget(struct disk *disk, struct item_key key)

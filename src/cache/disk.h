@@ -98,6 +98,18 @@ void disk_get_abandon(struct disk_get *get);
 /* Hides every item of that key put before, durably; done when it is. */
 void disk_remove(struct disk *disk, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context);
+/* Hides, on every device, what is older: see purges.h. In force when it returns the purge's sequence; durable
+ * everywhere when done comes with 0; with another result in force until the restart. *widened: see
+ * purges_add(). */
+struct purge;
+uint64_t disk_purge(struct disk *disk, struct io_loop *loop, const struct purge *purge, bool *widened,
+    void (*done)(void *context, int result), void *context);
+/* The same of one object: of all heads under keys that the view says to be its own. `object` is also the
+ * whole key of one of them. */
+uint64_t disk_purge_object(struct disk *disk, struct io_loop *loop, struct bytes object,
+    void (*done)(void *context, int result), void *context);
+struct purges *disk_purges(struct disk *disk);
+
 /* The same without a record: out of the index, for items found wrong. It may be found again after a crash. */
 void disk_forget(struct disk *disk, struct item_key key);
 /* Everything put before this call is durable at done. */

@@ -78,6 +78,23 @@ void item_sequence_set(struct item *item, uint64_t sequence)
         ;
 }
 
+uint64_t item_clear_of(const struct item *item)
+{
+    return atomic_load_explicit(&item->clear_of, memory_order_relaxed);
+}
+
+void item_clear_of_set(struct item *item, uint64_t sequence)
+{
+    atomic_store_explicit(&item->clear_of, sequence, memory_order_relaxed);
+}
+
+void item_clear_of_raise(struct item *item, uint64_t sequence)
+{
+    uint64_t now = item_clear_of(item);
+    while (now < sequence && !atomic_compare_exchange_weak(&item->clear_of, &now, sequence))
+        continue;
+}
+
 const uint32_t *item_extents(const struct item *item)
 {
     if (item->extent_count <= ITEM_EXTENTS_INLINE)

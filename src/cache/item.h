@@ -27,7 +27,8 @@ enum item_kind {
     ITEM_CHUNK = 2,  /* of a body: key is body id (16 bytes) and number (8 bytes, little-endian) */
     ITEM_VARY = 3,   /* which request fields select */
     ITEM_REMOVE = 4, /* hides an identity */
-    ITEM_PURGE = 5,  /* hides many */
+    ITEM_PURGE = 5,  /* hides many: see purge.h */
+    ITEM_PURGE_OBJECT = 6,
     ITEM_NEGATIVE = 16,
     ITEM_PASS = 17,
 };
@@ -62,6 +63,13 @@ uint64_t item_sequence(const struct item *item);
 /* For the disk tier: of items read back from it, and of those that are put on disk only. Before anybody else
  * sees the item. */
 void item_sequence_set(struct item *item, uint64_t sequence);
+
+/* No purge up to this sequence hides the item (purges.h); 0: unknown, or hidden for ever. The taker sets it
+ * to a sequence drawn before the origin was asked; without that, it is the sequence of the put. */
+uint64_t item_clear_of(const struct item *item);
+void item_clear_of_set(struct item *item, uint64_t sequence);
+/* The engine's: never lowers it. */
+void item_clear_of_raise(struct item *item, uint64_t sequence);
 
 /* Parts of memory that hold the bytes [from, from + len) counted from the first byte held; len within
  * held_len. Returns the number of parts, or -1 when `max` is too small. ITEM_VECTOR_MAX is enough for any

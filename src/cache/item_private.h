@@ -35,7 +35,7 @@ struct item {
     struct memory *memory;
     uint32_t value_len, value_from, held_len;
     _Atomic uint32_t filled;
-    _Atomic uint64_t sequence;
+    _Atomic uint64_t sequence, clear_of;
     uint32_t extents[]; /* in order; where they are more than ITEM_EXTENTS_INLINE the one frame that holds
                            them; then the key */
 };

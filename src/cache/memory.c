@@ -285,6 +285,21 @@ bool memory_remove(struct memory *memory, struct item_key key, uint64_t below_se
     return item != NULL;
 }
 
+static_assert(MEMORY_SHARES == TABLE_STRIPES, "a share is a stripe");
+
+void memory_sweep(struct memory *memory, uint32_t from, uint32_t count,
+    bool (*goes)(void *context, struct item *item), void *context)
+{
+    CHECK(from <= MEMORY_SHARES && count <= MEMORY_SHARES - from);
+    pthread_mutex_lock(&memory->lock);
+    for (uint32_t stripe = from; stripe < from + count; stripe++)
+        for (struct item *item; (item = table_take_next(&memory->table, stripe, goes, context)) != NULL;) {
+            s3fifo_remove(&memory->fifo, &item->node);
+            memory_release(memory, item);
+        }
+    pthread_mutex_unlock(&memory->lock);
+}
+
 void memory_stats(const struct memory *const_memory, struct memory_stats *stats)
 {
     struct memory *memory = (struct memory *)(uintptr_t)const_memory; /* for its locks */

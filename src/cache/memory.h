@@ -46,6 +46,12 @@ bool memory_has(struct memory *memory, struct item_key key);
  * there. */
 bool memory_remove(struct memory *memory, struct item_key key, uint64_t below_sequence);
 
+/* Takes out the items that `goes` says so of, among those of shares [from, from + count) of MEMORY_SHARES;
+ * holds the tier's lock meanwhile. `goes` may not call the tier. */
+#define MEMORY_SHARES 1024u
+void memory_sweep(struct memory *memory, uint32_t from, uint32_t count,
+    bool (*goes)(void *context, struct item *item), void *context);
+
 bool memory_pins_full(const struct memory *memory);
 
 struct memory_stats {

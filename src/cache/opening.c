@@ -43,7 +43,7 @@ struct opening {
     struct device_super_write super;
     unsigned supers_left;
     struct snapshot snapshot;
-    uint8_t *state;
+    uint8_t *state, *purges;
     struct probe probes[PROBES];
     uint32_t next_probe, probes_left;
     unsigned lock_tries;
@@ -56,6 +56,7 @@ static void end(struct opening *opening, int result)
     void (*done)(struct device *, int) = opening->done;
     free(opening->buffer);
     free(opening->state);
+    free(opening->purges);
     free(opening->super.buffer);
     for (unsigned i = 0; i < PROBES; i++)
         free(opening->probes[i].buffer);
@@ -461,6 +462,33 @@ static void snapshot_taken(struct opening *opening)
     serve(opening, false);
 }
 
+static void purges_read(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    struct device *device = opening->device;
+    struct bytes purges = bytes_of(opening->purges, opening->snapshot.purge_bytes);
+    if (op->result != (int64_t)opening->iov.iov_len ||
+        snapshot_checksum(device->seed, purges) != opening->snapshot.purge_checksum ||
+        purges_decode(device->disk->purges, device->number, purges) < 0) {
+        counter_add(&device->stats.corrupt, 1);
+        probe_all(opening);
+        return;
+    }
+    snapshot_taken(opening);
+}
+
+static void purges_read_start(struct opening *opening)
+{
+    struct device *device = opening->device;
+    uint64_t at = snapshot_purges_at(opening->snapshot.segment_count, device->super.index_buckets);
+    uint32_t len = segment_blocks_up(opening->snapshot.purge_bytes);
+    opening->purges = aligned_alloc(SEGMENT_BLOCK, len);
+    CHECK(opening->purges != NULL);
+    opening->iov = (struct iovec){opening->purges, len};
+    struct io_loop *loop = begin(opening, purges_read);
+    io_file_read(loop, &opening->op, device->file, &opening->iov, 1, device->super.snapshot_offset + at);
+}
+
 static void piece_done(struct io_op *op)
 {
     struct opening *opening = opening_of(op);
@@ -474,7 +502,7 @@ static void piece_done(struct io_op *op)
         return;
     }
     if (++opening->piece == opening->snapshot.piece_count)
-        snapshot_taken(opening);
+        purges_read_start(opening);
     else
         piece_read(opening);
 }

@@ -162,6 +162,18 @@ static int small_check(struct disk_get *get, const struct segment_item *header)
     return 0;
 }
 
+/* A part can't be asked for its tags: it is taken to have them all. */
+static bool is_purged(const struct disk_get *get, struct item *item)
+{
+    struct purges *purges = get->device->disk->purges;
+    uint64_t clear_of = item_clear_of(item);
+    if (get->kind == ITEM_CHUNK)
+        return false;
+    if (item_held_len(item) == item_value_len(item))
+        return purges_judge(purges, item, PURGE_ON_DISK) == PURGE_GONE;
+    return clear_of == 0 || purges_since(purges, item_key(item).bytes, clear_of) == PURGE_GONE;
+}
+
 static int verify(struct disk_get *get)
 {
     struct segment_item header;
@@ -175,6 +187,10 @@ static int verify(struct disk_get *get)
     if (result == 0) {
         item_complete(get->item);
         item_sequence_set(get->item, header.sequence);
+        item_clear_of_set(get->item, header.clear_of);
+        get->purged = is_purged(get, get->item);
+        if (get->purged)
+            result = E_MISSING;
     }
     return result;
 }
@@ -188,10 +204,11 @@ static void count(struct disk_get *get, int result)
             return;
         counter_add(&stats->hits, 1);
         index_touch(get->device->index, get->hash, get->place);
-    } else if (result == E_MISSING) {
-        counter_add(&stats->false_hits, 1);
-    } else if (result == E_CORRUPT) {
-        counter_add(&stats->corrupt, 1);
+    } else if (result == E_MISSING || result == E_CORRUPT) {
+        bool lives = result == E_MISSING && !get->purged; /* under another key with the same tag */
+        counter_add(lives ? &stats->false_hits : get->purged ? &stats->misses : &stats->corrupt, 1);
+        if (lives)
+            return;
         pthread_mutex_lock(&get->device->lock);
         if (index_remove_at(get->device->index, get->hash, get->place))
             device_note(get->device, get->hash);
@@ -362,6 +379,8 @@ static struct disk_get *look_up(struct disk_get *get, uint32_t from, uint32_t le
     struct index_entry entry;
     bool indexed = index_find(device->index, get->hash, &entry) && answerable(device, &entry);
     if (writing_find(device, get->hash, key_of(get), &get->item)) {
+        if (get->item != NULL && is_purged(get, get->item))
+            item_unref(&get->item);
         if (get->item != NULL && !get->quiet)
             counter_add(&device->stats.hits, 1);
         return answer_later(get, get->item != NULL ? 0 : E_MISSING);

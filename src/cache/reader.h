@@ -25,6 +25,7 @@ struct disk_get {
     void (*done)(void *context, int result, struct item *item);
     void *context;
     bool abandoned, quiet; /* quiet: of the tier itself; no use, no hit is counted */
+    bool purged;           /* what was read is hidden */
     uint64_t hash, place, generation;
     uint32_t segment, value_len, header_len, span; /* span: bytes of the buffer that are read */
     uint32_t held_from, held_len;

@@ -3,10 +3,11 @@
  * declare it dead (synced), wait for its readers, give its place back. One at a time, on the home loop,
  * whenever fewer than DEVICE_FREE_TARGET segments are free.
  *
- * An item is carried if the index still names this very place (so it is the newest, and hidden by nothing)
- * and it was read since it was written, or lies in the memory tier; at most a quarter of a segment. The check
- * is made again under the lock that gives the new place. While recovery runs nothing is carried: what hides
- * an item may not have been read yet.
+ * An item is carried if the index still names this very place (so it is the newest, and hidden by no remove),
+ * no purge hides it, hard or soft (its record may be gone before the item's new place is), and it was read
+ * since it was written, or lies in the memory tier; at most a quarter of a segment. The check is made again
+ * under the lock that gives the new place. While recovery runs nothing is carried: what hides an item may not
+ * have been read yet.
  */
 #include <stdlib.h>
 
@@ -80,6 +81,7 @@ static void declared(struct device_super_write *write, int result)
     struct reclaim *reclaim = CONTAINER_OF(write, struct reclaim, super);
     struct device *device = reclaim->device;
     if (result == 0) {
+        purges_passed(device->disk->purges, device->number, reclaim->rows.generation + 1);
         free_when_unpinned(reclaim);
         return;
     }
@@ -144,7 +146,8 @@ static void carry(struct reclaim *reclaim, struct item *item)
     struct index_entry now;
     pthread_mutex_lock(&device->lock);
     writing_add(device, entry);
-    if (index_find(device->index, reclaim->hash, &now) && now.place == reclaim->old_place)
+    if (index_find(device->index, reclaim->hash, &now) && now.place == reclaim->old_place &&
+        purges_judge(device->disk->purges, item, PURGE_ON_DISK) == PURGE_CLEAR)
         append_entry(device, entry, &append, false, io_now_ns(device->home->loop));
     bool placed = append.fill != NULL;
     if (!placed)
@@ -182,7 +185,7 @@ static bool may_carry(const struct reclaim *reclaim)
 /* Is the row's item alive at this place? */
 static bool is_current(struct reclaim *reclaim, const struct segment_row *row, struct index_entry *entry)
 {
-    return row->kind != ITEM_REMOVE && index_find(reclaim->device->index, row->hash, entry) &&
+    return !segment_is_record(row->kind) && index_find(reclaim->device->index, row->hash, entry) &&
            entry->place == place_of(reclaim, row);
 }
 

@@ -6,7 +6,8 @@
  * The device is in service meanwhile. What was put since the open has generations from first_generation on,
  * and is never replaced by a row; gets answer only that. Hashes that were taken out meanwhile are taken out
  * once more at the end. Where that can't be trusted (`spoiled`), nothing old is answered at all. A segment
- * that can't be read may have held what hides older items: everything older than it is dropped.
+ * that can't be read may have held what hides older items: everything older than it is dropped. At the end
+ * the purge records among the rows are read (purge_log.c), before anything old is answered.
  */
 #include <stdlib.h>
 
@@ -22,7 +23,8 @@ struct recovery {
     uint32_t *order; /* segments, oldest first */
     uint32_t count, loading, applying, row;
     unsigned in_flight;
-    bool stopped, stepping, posted;
+    bool stopped, posted, reading_purges;
+    struct purge_log purges;
     struct io_message message;
     struct rows rows[DEPTH];
     bool loaded[DEPTH];
@@ -54,12 +56,24 @@ static void finish(struct recovery *recovery)
     pthread_mutex_unlock(&device->lock);
     bool stopped = recovery->stopped;
     device->recovery = NULL;
+    purge_log_free(&recovery->purges);
     free(recovery->order);
     free(recovery);
     if (!stopped)
         device_event(device, DISK_EVENT_RECOVERED, 0, "%llu items in %u segments",
             (unsigned long long)index_count(device->index), device->segment_count);
     device_wake(device);
+}
+
+/* Under lock. */
+static void apply_purge(struct recovery *recovery, const struct segment_row *row, uint64_t place)
+{
+    struct device *device = recovery->device;
+    uint64_t generation = atomic_load(&device->segments[device_segment_of(device, place)].generation);
+    if (row->kind == ITEM_PURGE_OBJECT)
+        purges_found_object(device->disk->purges, row->hash, row->sequence);
+    else
+        purge_log_note(&recovery->purges, place, generation, row->key_len);
 }
 
 /* Under lock. */
@@ -105,9 +119,13 @@ static bool apply(struct recovery *recovery, struct rows *rows)
                  atomic_load(&device->segments[rows->segment].generation) == rows->generation;
     if (alive && recovery->row == 0 && (rows->result < 0 || rows->damaged))
         drop_older(device, rows->generation);
-    for (; alive && recovery->row < until; recovery->row++)
-        apply_row(
-            device, &rows->rows[recovery->row], segment_place + rows->rows[recovery->row].offset, first);
+    for (; alive && recovery->row < until; recovery->row++) {
+        const struct segment_row *row = &rows->rows[recovery->row];
+        if (row->kind == ITEM_PURGE || row->kind == ITEM_PURGE_OBJECT)
+            apply_purge(recovery, row, segment_place + row->offset);
+        else
+            apply_row(device, row, segment_place + row->offset, first);
+    }
     if (alive)
         device->segments[rows->segment].data_end = rows->data_end;
     pthread_mutex_unlock(&device->lock);
@@ -149,10 +167,17 @@ static void load_more(struct recovery *recovery)
     }
 }
 
+static void purges_read(struct purge_log *log)
+{
+    struct recovery *recovery = CONTAINER_OF(log, struct recovery, purges);
+    recovery->stopped = recovery->stopped || !device_in_service(recovery->device);
+    finish(recovery);
+}
+
 static void step(struct recovery *recovery)
 {
     struct device *device = recovery->device;
-    if (recovery->posted)
+    if (recovery->posted || recovery->reading_purges)
         return;
     if (atomic_load(&device->state) != DEVICE_IN_SERVICE)
         recovery->stopped = true;
@@ -172,8 +197,10 @@ static void step(struct recovery *recovery)
     load_more(recovery);
     bool through = recovery->applying == recovery->count ||
                    (recovery->stopped && recovery->applying == recovery->loading);
-    if (through && recovery->in_flight == 0 && !recovery->posted)
-        finish(recovery);
+    if (!through || recovery->in_flight > 0 || recovery->posted)
+        return;
+    recovery->reading_purges = true;
+    purge_log_read(&recovery->purges, purges_read);
 }
 
 void recovery_start(struct device *device)
@@ -182,6 +209,7 @@ void recovery_start(struct device *device)
     struct recovery *recovery = calloc(1, sizeof *recovery);
     CHECK(recovery != NULL);
     recovery->device = device;
+    recovery->purges.device = device;
     recovery->message.deliver = deliver;
     device->recovery = recovery;
     pthread_mutex_lock(&device->lock);

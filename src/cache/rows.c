@@ -89,7 +89,7 @@ static bool add_scanned(struct rows *rows, const struct segment_item *item, uint
         kind = (enum item_kind)key.ptr[0];
         key = bytes_from(key, 1);
     }
-    row.hash = device_hash(rows->device, kind, key);
+    row.hash = kind == ITEM_PURGE_OBJECT ? purges_object_hash(key) : device_hash(rows->device, kind, key);
     return add(rows, &row);
 }
 

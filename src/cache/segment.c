@@ -57,7 +57,7 @@ void segment_item_encode(
     write_u64(&w, item->stored_ns);
     write_u32(&w, item->value_len);
     write_u32(&w, item->header_len);
-    write_u64(&w, 0);
+    write_u64(&w, item->clear_of);
     write_bytes(&w, item->key);
     for (uint32_t i = 0; i < count; i++)
         write_u64(&w, checksums[i]);
@@ -68,10 +68,9 @@ void segment_item_encode(
 }
 
 /* All that can be told without the checksum. */
-static bool header_makes_sense(
-    const struct segment_item *item, uint32_t magic, uint8_t version, uint64_t zero)
+static bool header_makes_sense(const struct segment_item *item, uint32_t magic, uint8_t version)
 {
-    return magic == ITEM_MAGIC && version == VERSION && zero == 0 && item->key.len >= 1 &&
+    return magic == ITEM_MAGIC && version == VERSION && item->key.len >= 1 &&
            item->key.len <= SEGMENT_KEY_MAX && item->value_len <= ITEM_VALUE_MAX && item->sequence > 0 &&
            item->header_len == segment_header_len(item->key.len, item->value_len);
 }
@@ -90,10 +89,10 @@ int segment_item_decode(struct segment_item *item, struct bytes from, uint64_t s
     found.stored_ns = read_u64(&r);
     found.value_len = read_u32(&r);
     found.header_len = read_u32(&r);
-    uint64_t zero = read_u64(&r);
+    found.clear_of = read_u64(&r);
     if (r.failed)
         return E_TRUNCATED;
-    if (!header_makes_sense(&found, magic, version, zero))
+    if (!header_makes_sense(&found, magic, version))
         return E_CORRUPT;
     uint32_t meta_len =
         SEGMENT_HEADER_FIXED + (uint32_t)found.key.len + 8 * segment_checksum_count(found.value_len);

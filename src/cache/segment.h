@@ -10,20 +10,21 @@
  *    8 magic u32        12 version u8     13 kind u8      14 key length u16
  *   16 generation u64   24 sequence u64   32 stored at, wall ns u64
  *   40 value length u32                   44 header length u32, from the item's start to the payload
- *   48 zero u64
+ *   48 clear-of u64 (purges.h)
  *   56 key, then a u64 checksum per 16 KiB block of the payload, seeded with the hash seed
  *
  * Under 64 KiB of value, the item starts at a multiple of 16 and the payload follows at once. From 64 KiB on,
  * it starts at a 4 KiB boundary, the header is padded with zeroes to whole 4 KiB blocks, and so is the
  * payload. A remove record has no payload; its key is the kind of what it hides (one byte) and that one's
- * key.
+ * key. The keys of purge records are in purge.h.
  *
  * Padding is zeroes up to the next 4 KiB boundary. A scan goes from header to header and over padding; it
  * ends at the first thing that is neither. It never looks into payloads, so nothing in them can be taken for
  * an item.
  *
  * The table lies at the segment's end: rows in order of offset, then the footer in the last 64 bytes.
- * A row (the hash of a remove record's is that of what it hides):
+ * A row (the hash of a remove record's is that of what it hides, that of an object's purge is of its name,
+ * unseeded):
  *    0 hash u64         8 sequence u64         16 offset u32      20 value length u32
  *   24 key length u16  26 kind u8              27 zero, 5 bytes
  * A footer:
@@ -58,7 +59,7 @@
 struct segment_item {
     enum item_kind kind;
     struct bytes key; /* decoded: points into the bytes given */
-    uint64_t generation, sequence, stored_ns;
+    uint64_t generation, sequence, stored_ns, clear_of;
     uint32_t value_len, header_len;
     const uint8_t *checksums; /* decoded: of the blocks, unaligned */
 };
@@ -89,6 +90,11 @@ static inline uint32_t segment_checksum_count(uint32_t value_len)
 static inline bool segment_is_large(uint32_t value_len)
 {
     return value_len >= SEGMENT_LARGE_BYTES;
+}
+/* What hides items and is none. */
+static inline bool segment_is_record(unsigned kind)
+{
+    return kind == ITEM_REMOVE || kind == ITEM_PURGE || kind == ITEM_PURGE_OBJECT;
 }
 /* From the item's start to its payload. */
 uint32_t segment_header_len(size_t key_len, uint32_t value_len);

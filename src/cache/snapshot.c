@@ -4,9 +4,10 @@
 
 #include "base/error.h"
 #include "cache/index.h"
+#include "cache/purges.h"
 
 #define MAGIC UINT64_C(0x544f485350415453) /* "STAPSHOT" */
-#define VERSION 1
+#define VERSION 2
 
 uint64_t snapshot_pieces(uint64_t index_buckets)
 {
@@ -23,10 +24,15 @@ uint64_t snapshot_state_bytes(uint64_t segment_count, uint64_t index_buckets)
     return (state_len(segment_count, index_buckets) + 4095) / 4096 * 4096;
 }
 
-uint64_t snapshot_bytes_for(uint64_t segment_count, uint64_t index_buckets)
+uint64_t snapshot_purges_at(uint64_t segment_count, uint64_t index_buckets)
 {
     uint64_t buckets = (index_buckets * INDEX_BUCKET_BYTES + 4095) / 4096 * 4096;
     return snapshot_state_bytes(segment_count, index_buckets) + buckets;
+}
+
+uint64_t snapshot_bytes_for(uint64_t segment_count, uint64_t index_buckets)
+{
+    return snapshot_purges_at(segment_count, index_buckets) + (PURGES_ENCODED_MAX + 4095) / 4096 * 4096;
 }
 
 uint64_t snapshot_checksum(uint64_t seed, struct bytes piece)
@@ -57,6 +63,8 @@ uint64_t snapshot_encode(const struct snapshot *snapshot, const struct snapshot_
     write_u64(&w, snapshot->index_buckets);
     write_u64(&w, snapshot->next_generation);
     write_u64(&w, snapshot->piece_count);
+    write_u64(&w, snapshot->purge_bytes);
+    write_u64(&w, snapshot->purge_checksum);
     for (uint64_t i = 0; i < snapshot->segment_count; i++) {
         write_u64(&w, segments[i].generation);
         write_u32(&w, segments[i].data_end);
@@ -84,10 +92,13 @@ int snapshot_decode(struct snapshot *snapshot, struct bytes from, uint64_t seed,
     found.index_buckets = read_u64(&r);
     found.next_generation = read_u64(&r);
     found.piece_count = read_u64(&r);
+    found.purge_bytes = read_u64(&r);
+    found.purge_checksum = read_u64(&r);
     if (r.failed || mark == 0 || sum != mark || magic != MAGIC || version != VERSION)
         return E_CORRUPT;
-    if (found.index_buckets == 0 || found.index_buckets > INDEX_BUCKETS_MAX ||
-        found.segment_count > from.len || found.piece_count != snapshot_pieces(found.index_buckets) ||
+    if (found.index_buckets == 0 || found.index_buckets > INDEX_BUCKETS_MAX || found.purge_bytes == 0 ||
+        found.purge_bytes > PURGES_ENCODED_MAX || found.segment_count > from.len ||
+        found.piece_count != snapshot_pieces(found.index_buckets) ||
         snapshot_state_bytes(found.segment_count, found.index_buckets) != from.len)
         return E_CORRUPT;
     if (state_checksum(from.ptr, from.len, seed) != mark)

@@ -7,7 +7,7 @@
 
 static_assert(sizeof(struct stripe) == 64, "a stripe is one cache line");
 static_assert(
-    offsetof(struct item, extents) == 80, "an item with a chunk's key and one extent fits 128 bytes");
+    offsetof(struct item, extents) == 88, "an item with a chunk's key and one extent fits 128 bytes");
 
 static uint64_t bucket_count(uint64_t items)
 {
@@ -152,6 +152,23 @@ void table_remove_item(struct table *table, struct item *item)
     CHECK(*link != 0);
     *link = item->next;
     stripe_unlock(stripe);
+}
+
+struct item *table_take_next(
+    struct table *table, uint32_t number, bool (*goes)(void *context, struct item *item), void *context)
+{
+    struct stripe *stripe = stripe_lock(table, number);
+    for (uint32_t bucket = number; bucket <= table->bucket_mask; bucket += TABLE_STRIPES)
+        for (uint32_t *link = &table->buckets[bucket]; *link; link = &item_at(table, *link)->next) {
+            struct item *item = item_at(table, *link);
+            if (!goes(context, item))
+                continue;
+            *link = item->next;
+            stripe_unlock(stripe);
+            return item;
+        }
+    stripe_unlock(stripe);
+    return NULL;
 }
 
 void table_counts(struct table *table, uint64_t *hits, uint64_t *misses)

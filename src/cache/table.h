@@ -44,4 +44,8 @@ struct item *table_remove(struct table *table, uint64_t hash, struct item_key ke
 /* Takes out this item, which is there. */
 void table_remove_item(struct table *table, struct item *item);
 
+/* Takes out and returns the first item of the stripe that goes(); NULL: none does. */
+struct item *table_take_next(
+    struct table *table, uint32_t stripe, bool (*goes)(void *context, struct item *item), void *context);
+
 void table_counts(struct table *table, uint64_t *hits, uint64_t *misses);

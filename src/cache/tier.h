@@ -3,6 +3,7 @@
 
 #include "cache/admission.h"
 #include "cache/device.h"
+#include "cache/purges.h"
 
 #define DISK_WORKERS_MAX 256
 
@@ -19,6 +20,7 @@ struct disk {
     struct device *devices[DISK_DEVICES_MAX];
     unsigned device_count;
 
+    struct purges *purges;
     _Atomic bool attached;
     _Atomic uint64_t sequence;
     _Atomic uint64_t waiting_bytes;

@@ -65,7 +65,7 @@ void writing_hide(struct device *device, uint64_t hash)
 /* Whether the entry is of that key, or hides it. */
 static bool is_of(const struct writing *entry, struct item_key key)
 {
-    if (entry->item != NULL)
+    if (entry->kind != ITEM_REMOVE)
         return entry->kind == key.kind && bytes_equal(entry->key, key.bytes);
     return entry->key.ptr[0] == key.kind && bytes_equal(bytes_from(entry->key, 1), key.bytes);
 }

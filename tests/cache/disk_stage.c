@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "io/fake.h"
 
 enum io_choice stage_driver(void)
 {
@@ -146,6 +147,18 @@ void stage_end_io(struct stage *stage)
     io_destroy(stage->io);
     stage->loop = NULL;
     stage->io = NULL;
+}
+
+void stage_crash(struct stage *stage)
+{
+    struct fake_disk *disk = stage->driver == IO_FAKE ? fake_disk_cut(stage->io, FAKE_KILL) : NULL;
+    stage_end_io(stage);
+    if (disk == NULL)
+        return;
+    struct io_config config = {.choice = IO_FAKE, .fake_seed = ++stage->seed};
+    struct io_report report;
+    assert_int_equal(io_create(&stage->io, &config, &report), 0);
+    fake_disk_attach(stage->io, disk);
 }
 
 void stage_settle(struct stage *stage)

@@ -34,6 +34,8 @@ int stage_close(struct stage *stage);
 int stage_detach(struct stage *stage, uint64_t within_ns);
 /* Without detaching: as a crash. For fake and portable alike; leaks what the engine holds. */
 void stage_end_io(struct stage *stage);
+/* The process dies: another one finds what is on the device. With the fake, the disk survives its io. */
+void stage_crash(struct stage *stage);
 /* Until nothing waits to be written, no table is being read and nothing goes on behind. */
 void stage_settle(struct stage *stage);
 void stage_turn(struct stage *stage);

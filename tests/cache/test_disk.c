@@ -15,7 +15,6 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "disk_stage.h"
-#include "io/fake.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -29,19 +28,6 @@ static void finish(struct stage *stage)
         assert_int_equal(io_destroy(stage->io), 0);
     for (unsigned i = 0; i < stage->config.device_count; i++)
         unlink(stage->config.devices[i].path);
-}
-
-/* The process dies: another one finds what is on the device. With the fake, the disk survives its io. */
-static void crash(struct stage *stage)
-{
-    struct fake_disk *disk = stage->driver == IO_FAKE ? fake_disk_cut(stage->io, FAKE_KILL) : NULL;
-    stage_end_io(stage);
-    if (disk == NULL)
-        return;
-    struct io_config config = {.choice = IO_FAKE, .fake_seed = ++stage->seed};
-    struct io_report report;
-    assert_int_equal(io_create(&stage->io, &config, &report), 0);
-    fake_disk_attach(stage->io, disk);
 }
 
 static void put_get_every_length(void **state)
@@ -168,7 +154,7 @@ static void a_crash_leaves_what_was_flushed(void **state)
     assert_int_equal(stage_open(&stage), 0);
     fill(&stage);
     for (unsigned round = 0; round < 3; round++) {
-        crash(&stage);
+        stage_crash(&stage);
         assert_int_equal(stage_open(&stage), 0);
         stage_settle(&stage);
         check_filled(&stage);
@@ -220,7 +206,7 @@ static void wraps(void **state)
         for (unsigned i = 0; i < KEYS; i++)
             before[i] = stage_version(&stage, i);
         if (round == 0)
-            crash(&stage);
+            stage_crash(&stage);
         else
             assert_int_equal(stage_close(&stage), 0);
         assert_int_equal(stage_open(&stage), 0);
@@ -283,7 +269,7 @@ static void flipped_bits(void **state)
         if (round % 2 == 0)
             assert_int_equal(stage_close(&stage), 0);
         else
-            crash(&stage);
+            stage_crash(&stage);
         int fd = open(stage.config.devices[0].path, O_RDWR);
         assert_true(fd >= 0);
         for (unsigned i = 0; i < 3000; i++) {

@@ -20,7 +20,9 @@ static uint64_t encode(uint8_t *to)
         .segment_count = SEGMENTS,
         .index_buckets = BUCKETS,
         .next_generation = 140,
-        .piece_count = 3};
+        .piece_count = 3,
+        .purge_bytes = 77,
+        .purge_checksum = 78};
     assert_int_equal(snapshot_pieces(BUCKETS), 3);
     return snapshot_encode(&s, segments, pieces, 11, to);
 }
@@ -35,6 +37,8 @@ static void round_trip(void **state)
     assert_int_equal(snapshot_decode(&s, bytes_of(buf, sizeof buf), 11, mark), 0);
     assert_int_equal(s.epoch, 3);
     assert_int_equal(s.next_generation, 140);
+    assert_int_equal(s.purge_bytes, 77);
+    assert_int_equal(s.purge_checksum, 78);
     assert_int_equal(snapshot_segment_at(&s, 39).generation, 139);
     assert_int_equal(snapshot_segment_at(&s, 39).data_end, 4096 * 39);
     assert_int_equal(snapshot_segment_at(&s, 39).flags, 1);
