@@ -111,6 +111,17 @@ void connection_die(struct connection *conn, int reason)
     io_close(loop_of(conn), &conn->close_op, conn->socket);
 }
 
+void connection_cut(struct connection *conn, int reason)
+{
+    CHECK(reason < 0 && !conn->closing);
+    if (conn->exchange.until_close) {
+        connection_die(conn, reason);
+        return;
+    }
+    conn->death = reason;
+    connection_linger(conn);
+}
+
 void connection_abandon(struct connection *conn, int reason)
 {
     struct exchange *exchange = &conn->exchange;

@@ -141,6 +141,10 @@ void connection_enter(struct connection *conn);
 void connection_leave(struct connection *conn);
 /* After the last reply: so that it is not lost to a reset. */
 void connection_linger(struct connection *conn);
+/* The reply under way ends short, for a reason below 0; what the socket took before still reaches the client,
+ * answers to earlier requests above all. By a reset where the end of the connection would end the body. Tells
+ * nobody. */
+void connection_cut(struct connection *conn, int reason);
 /* Now, for a reason below 0. Tells nobody. */
 void connection_die(struct connection *conn, int reason);
 /* The same, and tells the owner of a running exchange. */

@@ -198,7 +198,7 @@ void exchange_complete_send(struct exchange *exchange, int result)
     exchange->head = bytes_of(NULL, 0);
     if (result == 0 && send->last && known && exchange->left_bytes > 0) {
         counter_add(&conn->server->stats.cuts, 1);
-        connection_die(conn, E_TRUNCATED);
+        connection_cut(conn, E_TRUNCATED);
         result = E_TRUNCATED;
     }
     if (result == 0)
@@ -269,7 +269,7 @@ void exchange_cut(struct exchange *exchange)
     if (conn->closing)
         return;
     counter_add(&conn->server->stats.cuts, 1);
-    connection_die(conn, E_CANCELED);
+    connection_cut(conn, E_CANCELED);
     if (exchange->read != NULL)
         connection_post(conn);
 }

@@ -121,8 +121,9 @@ struct exchange_send {
  * send that ends before it cuts the reply. One at a time. */
 void exchange_send(struct exchange *exchange, struct exchange_send *send);
 
-/* The reply can't be completed: closes the connection so that the client sees it as incomplete. A pending
- * send still gets its done. gone is not called. exchange_finish is still due. */
+/* The reply can't be completed: closes the connection so that the client sees it as incomplete, after what
+ * was sent before it. A pending send still gets its done. gone is not called. exchange_finish is still due.
+ */
 void exchange_cut(struct exchange *exchange);
 
 /* The owner lets go. */
