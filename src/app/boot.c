@@ -322,7 +322,7 @@ static void log_buckets(struct boot *boot)
         BOOT_INFO(boot, "bucket %s: %s from %.*s %.*s%s%s", bucket->name, bucket->path_prefix,
             (int)endpoint.len, (const char *)endpoint.ptr, (int)name.len, (const char *)name.ptr,
             bucket->origin.access_key && bucket->origin.access_key[0] ? ", signed" : ", unsigned",
-            bucket->cache_enabled ? "" : ", not cached");
+            bucket->caching.enabled ? "" : ", not cached");
     }
 }
 

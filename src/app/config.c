@@ -9,6 +9,7 @@
 #include "base/error.h"
 
 #define MB (UINT64_C(1) << 20)
+#define NEGATIVE_TTL_S 10
 #define CONFIG_MEMORY_MAX ((size_t)64 << 20)
 
 /* Settings with everything they point to. */
@@ -52,6 +53,95 @@ static void build_server(const struct config_reading *reading, struct settings *
     static_assert(IO_AUTO == 0 && IO_URING == 1 && IO_PORTABLE == 2, "words of io");
 }
 
+/* The same keys stand in a bucket and in each of its rules. */
+struct caching_ids {
+    enum config_id enabled, ttl, ttl_overrides, heuristic_max, ignore, set_cookie, stale_while,
+        stale_if_error, honor_client;
+};
+
+static const struct caching_ids bucket_ids = {KEY_BUCKET_CACHE_ENABLED, KEY_BUCKET_TTL,
+    KEY_BUCKET_TTL_OVERRIDES, KEY_BUCKET_HEURISTIC_MAX, KEY_BUCKET_IGNORE, KEY_BUCKET_SET_COOKIE,
+    KEY_BUCKET_STALE_WHILE, KEY_BUCKET_STALE_IF_ERROR, KEY_BUCKET_HONOR_CLIENT};
+static const struct caching_ids rule_ids = {KEY_RULE_ENABLED, KEY_RULE_TTL, KEY_RULE_TTL_OVERRIDES,
+    KEY_RULE_HEURISTIC_MAX, KEY_RULE_IGNORE, KEY_RULE_SET_COOKIE, KEY_RULE_STALE_WHILE,
+    KEY_RULE_STALE_IF_ERROR, KEY_RULE_HONOR_CLIENT};
+
+/* What is given takes the place of what was. */
+static void apply_caching(
+    struct caching *caching, const struct config_value *values, const struct caching_ids *ids)
+{
+    static_assert(
+        SET_COOKIE_STRIP == 0 && SET_COOKIE_PASS == 1 && SET_COOKIE_STORE == 2, "words of set_cookie");
+    static_assert(
+        CACHING_IGNORE_CACHE_CONTROL == 1 && CACHING_IGNORE_EXPIRES == 2 && CACHING_IGNORE_TARGETED == 4,
+        "words of ignore");
+    if (values[ids->enabled].given)
+        caching->enabled = values[ids->enabled].number != 0;
+    if (values[ids->ttl].given)
+        caching->ttl_s = (int64_t)values[ids->ttl].number;
+    if (values[ids->ttl_overrides].given)
+        caching->ttl_overrides = values[ids->ttl_overrides].number != 0;
+    if (values[ids->heuristic_max].given)
+        caching->heuristic_max_s = (int64_t)values[ids->heuristic_max].number;
+    if (values[ids->ignore].given)
+        caching->ignored = (unsigned)values[ids->ignore].number;
+    if (values[ids->set_cookie].given)
+        caching->set_cookie = (enum caching_set_cookie)values[ids->set_cookie].number;
+    if (values[ids->stale_while].given)
+        caching->stale_while_revalidate_s = (int64_t)values[ids->stale_while].number;
+    if (values[ids->stale_if_error].given)
+        caching->stale_if_error_s = (int64_t)values[ids->stale_if_error].number;
+    if (values[ids->honor_client].given)
+        caching->honor_client = values[ids->honor_client].number != 0;
+}
+
+static void set_status(struct caching *caching, unsigned status, int64_t ttl_s)
+{
+    unsigned at = 0;
+    while (at < caching->status_count && caching->statuses[at].status != status)
+        at++;
+    if (at == CACHING_STATUSES_MAX)
+        return; /* said by config_check */
+    caching->status_count += at == caching->status_count;
+    caching->statuses[at] = (struct caching_status){(uint16_t)status, ttl_s};
+}
+
+/* S3: objects that say nothing live for the configured time; what is not there is remembered for a moment. */
+static void build_caching(const struct config_scope *scope, uint64_t ttl_s, struct caching *caching)
+{
+    *caching = (struct caching){.enabled = true, .ttl_s = (int64_t)ttl_s};
+    set_status(caching, 404, NEGATIVE_TTL_S);
+    set_status(caching, 410, NEGATIVE_TTL_S);
+    for (unsigned i = 0; i < scope->status_count; i++)
+        set_status(caching, (unsigned)scope->statuses[i].values[KEY_STATUS_STATUS].number,
+            (int64_t)scope->statuses[i].values[KEY_STATUS_TTL].number);
+    apply_caching(caching, scope->values, &bucket_ids);
+}
+
+/* Where the cache is switched off, no rule switches it on. */
+static void switch_off(
+    const struct settings *settings, struct bucket_settings *bucket, struct caching_rule *rules)
+{
+    bucket->caching.enabled &= settings->cache.enabled;
+    for (unsigned i = 0; i < bucket->caching_rule_count; i++)
+        rules[i].caching.enabled &= settings->cache.enabled;
+}
+
+static bool build_rules(const struct config_scope *scope, const struct settings *settings,
+    struct arena *arena, struct bucket_settings *bucket)
+{
+    struct caching_rule *rules = arena_take(arena, (scope->rule_count + 1) * sizeof *rules);
+    for (unsigned i = 0; i < scope->rule_count && rules; i++) {
+        rules[i] = (struct caching_rule){
+            .pattern = scope->rules[i].values[KEY_RULE_PATTERN].text, .caching = bucket->caching};
+        apply_caching(&rules[i].caching, scope->rules[i].values, &rule_ids);
+    }
+    bucket->caching_rules = rules;
+    bucket->caching_rule_count = rules ? scope->rule_count : 0;
+    switch_off(settings, bucket, rules);
+    return rules != NULL;
+}
+
 static bool build_buckets(
     const struct config_reading *reading, struct arena *arena, struct settings *settings)
 {
@@ -63,12 +153,12 @@ static bool build_buckets(
         *bucket = (struct bucket_settings){
             .name = values[KEY_BUCKET_NAME].text,
             .path_prefix = values[KEY_BUCKET_PREFIX].text,
-            .cache_enabled = settings->cache.enabled && values[KEY_BUCKET_CACHE_ENABLED].number != 0,
-            .ttl_set = values[KEY_BUCKET_TTL].given,
-            .ttl_s = values[KEY_BUCKET_TTL].number,
             .max_item_bytes = bound->given ? bound->number * MB : UINT64_MAX,
         };
         config_origin(&reading->buckets[i], &bucket->origin);
+        build_caching(&reading->buckets[i], reading->top.values[KEY_MEMORY_TTL].number, &bucket->caching);
+        if (!build_rules(&reading->buckets[i], settings, arena, bucket))
+            return false;
     }
     return settings->buckets != NULL;
 }
@@ -109,7 +199,6 @@ static bool build_cache(const struct config_reading *reading, struct arena *aren
     settings->cache.disk = (layers & LAYER_DISK) != 0;
     settings->cache.memory_bytes = values[KEY_MEMORY_SIZE].number * MB;
     settings->cache.memory_item_bytes = values[KEY_MEMORY_MAX_ITEM].number * MB;
-    settings->cache.default_ttl_s = values[KEY_MEMORY_TTL].number;
     settings->cache.chunk_bytes = (uint32_t)values[KEY_CACHE_CHUNK].number << 10;
     settings->cache.disk_config = (struct disk_config){
         .expected_item_bytes = values[KEY_DISK_EXPECTED_ITEM].number,

@@ -6,6 +6,7 @@
 #include "cache/disk.h"
 #include "io/io.h"
 #include "origin/origin.h"
+#include "proxy/caching.h"
 
 #define CHECK_ERROR(reading, line, ...)                                                                      \
     config_error((reading)->errors, (reading)->file_name, line, __VA_ARGS__)
@@ -138,6 +139,15 @@ static void check_s3(struct config_reading *reading, unsigned index)
             "expected at most max_backoff_ms (%u)", (unsigned)values[KEY_S3_MAX_BACKOFF].number);
 }
 
+static void check_statuses(struct config_reading *reading, unsigned index)
+{
+    char path[64];
+    const struct config_scope *bucket = &reading->buckets[index];
+    if (bucket->status_count > CACHING_STATUSES_MAX - 2)
+        CHECK_ERROR(reading, bucket->line, bucket_key(path, sizeof path, index, "cache.status_ttl"),
+            "expected at most %u statuses", CACHING_STATUSES_MAX - 2);
+}
+
 static void check_repeated(struct config_reading *reading, unsigned index, enum config_id id, const char *key)
 {
     char path[64];
@@ -205,6 +215,7 @@ static void check_buckets(struct config_reading *reading)
         check_repeated(reading, i, KEY_BUCKET_PREFIX, "path_prefix");
         if (reading->buckets[i].has_s3)
             check_s3(reading, i);
+        check_statuses(reading, i);
     }
     /* Origins can be made only of values that are right one by one. */
     if (reading->errors->count == 0)

@@ -208,10 +208,16 @@ static void read_list(struct read_walk *walk, const struct config_key *key, cons
             READ_ERROR(walk, node->line, "expected at least one bucket");
         else
             read_elements(walk, node, reading->buckets);
+    } else if (strcmp(key->path, "buckets[].cache.rules") == 0) {
+        walk->scope->rules = take_scopes(walk, node, &walk->scope->rule_count);
+        read_elements(walk, node, walk->scope->rules);
+    } else if (strcmp(key->path, "buckets[].cache.status_ttl") == 0) {
+        walk->scope->statuses = take_scopes(walk, node, &walk->scope->status_count);
+        read_elements(walk, node, walk->scope->statuses);
     } else {
+        CHECK(strcmp(key->path, "cache.disk.devices") == 0);
         reading->devices = take_scopes(walk, node, &reading->device_count);
-        if (reading->devices)
-            read_elements(walk, node, reading->devices);
+        read_elements(walk, node, reading->devices);
     }
 }
 

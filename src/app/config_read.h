@@ -8,9 +8,11 @@
 #include "app/config_values.h"
 
 struct config_scope {
-    struct config_value values[KEY_IDS]; /* with fallbacks filled in */
-    unsigned line;                       /* where the element begins */
-    bool has_s3;                         /* a bucket: its mapping s3 was read */
+    struct config_value values[KEY_IDS];   /* with fallbacks filled in */
+    unsigned line;                         /* where the element begins */
+    bool has_s3;                           /* a bucket: its mapping s3 was read */
+    struct config_scope *rules, *statuses; /* a bucket: the elements of cache.rules and cache.status_ttl */
+    unsigned rule_count, status_count;
 };
 
 struct config_reading {

@@ -26,6 +26,18 @@
     {                                                                                                        \
         .path = p, .type = CONFIG_WORD, .id = i, .fallback = d, .words = w                                   \
     }
+#define WORDS(i, p, w)                                                                                       \
+    {                                                                                                        \
+        .path = p, .type = CONFIG_WORDS, .id = i, .words = w                                                 \
+    }
+#define LIST(p)                                                                                              \
+    {                                                                                                        \
+        .path = p, .type = CONFIG_LIST, .id = KEY_NONE                                                       \
+    }
+#define REQUIRED_RANGE(i, p, t, low, high)                                                                   \
+    {                                                                                                        \
+        .path = p, .type = t, .id = i, .required = true, .min = low, .max = high                             \
+    }
 #define REQUIRED(i, p, t)                                                                                    \
     {                                                                                                        \
         .path = p, .type = t, .id = i, .required = true, .min = 1                                            \
@@ -126,7 +138,34 @@ const struct config_key config_keys[] = {
     GROUP("buckets[].cache"),
     VALUE(KEY_BUCKET_CACHE_ENABLED, "buckets[].cache.enabled", CONFIG_BOOL, "true"),
     RANGE(KEY_BUCKET_TTL, "buckets[].cache.ttl_seconds", CONFIG_INTEGER, NULL, 0, UINT32_MAX),
+    VALUE(KEY_BUCKET_TTL_OVERRIDES, "buckets[].cache.ttl_overrides", CONFIG_BOOL, "false"),
+    RANGE(KEY_BUCKET_HEURISTIC_MAX, "buckets[].cache.heuristic_max_seconds", CONFIG_INTEGER, NULL, 0,
+        UINT32_MAX),
+    WORDS(KEY_BUCKET_IGNORE, "buckets[].cache.ignore", "cache-control|expires|targeted"),
+    WORD(KEY_BUCKET_SET_COOKIE, "buckets[].cache.set_cookie", NULL, "strip|pass|store"),
+    RANGE(KEY_BUCKET_STALE_WHILE, "buckets[].cache.stale_while_revalidate_seconds", CONFIG_INTEGER, "0", 0,
+        UINT32_MAX),
+    RANGE(KEY_BUCKET_STALE_IF_ERROR, "buckets[].cache.stale_if_error_seconds", CONFIG_INTEGER, "0", 0,
+        UINT32_MAX),
+    VALUE(KEY_BUCKET_HONOR_CLIENT, "buckets[].cache.honor_client_cache_control", CONFIG_BOOL, NULL),
     RANGE(KEY_BUCKET_MAX_ITEM, "buckets[].cache.max_item_size_mb", CONFIG_INTEGER, NULL, 0, 1 << 30),
+    LIST("buckets[].cache.status_ttl"),
+    REQUIRED_RANGE(KEY_STATUS_STATUS, "buckets[].cache.status_ttl[].status", CONFIG_INTEGER, 300, 599),
+    REQUIRED_RANGE(KEY_STATUS_TTL, "buckets[].cache.status_ttl[].ttl_seconds", CONFIG_INTEGER, 0, UINT32_MAX),
+    LIST("buckets[].cache.rules"),
+    REQUIRED(KEY_RULE_PATTERN, "buckets[].cache.rules[].pattern", CONFIG_STRING),
+    VALUE(KEY_RULE_ENABLED, "buckets[].cache.rules[].enabled", CONFIG_BOOL, NULL),
+    RANGE(KEY_RULE_TTL, "buckets[].cache.rules[].ttl_seconds", CONFIG_INTEGER, NULL, 0, UINT32_MAX),
+    VALUE(KEY_RULE_TTL_OVERRIDES, "buckets[].cache.rules[].ttl_overrides", CONFIG_BOOL, NULL),
+    RANGE(KEY_RULE_HEURISTIC_MAX, "buckets[].cache.rules[].heuristic_max_seconds", CONFIG_INTEGER, NULL, 0,
+        UINT32_MAX),
+    WORDS(KEY_RULE_IGNORE, "buckets[].cache.rules[].ignore", "cache-control|expires|targeted"),
+    WORD(KEY_RULE_SET_COOKIE, "buckets[].cache.rules[].set_cookie", NULL, "strip|pass|store"),
+    RANGE(KEY_RULE_STALE_WHILE, "buckets[].cache.rules[].stale_while_revalidate_seconds", CONFIG_INTEGER,
+        NULL, 0, UINT32_MAX),
+    RANGE(KEY_RULE_STALE_IF_ERROR, "buckets[].cache.rules[].stale_if_error_seconds", CONFIG_INTEGER, NULL, 0,
+        UINT32_MAX),
+    VALUE(KEY_RULE_HONOR_CLIENT, "buckets[].cache.rules[].honor_client_cache_control", CONFIG_BOOL, NULL),
     OFF("buckets[].authorization", CONFIG_ANY, NULL),
     PART("buckets[].authorization.type"),
     PART("buckets[].authorization.opa_url"),

@@ -155,6 +155,10 @@ static bool head_is_whole_here(const struct request *request, const struct reply
 static void start_reply(struct request *request, struct reply_facts *facts)
 {
     survey(request, facts);
+    if (request->control.only_if_cached && facts->presence != PRESENT_ALL) {
+        reply_error(request, 504, "not all of it is stored", (struct bytes){0});
+        return;
+    }
     facts->checksums = request->wants_checksum && request->status == 200;
     request->lines = reply_lines(request, facts);
     if (!request->lines.ptr) {
@@ -219,7 +223,8 @@ void request_answer(struct request *request)
     struct conditional conditional = conditional_evaluate(&request->conditions, &validators,
         request->http->method == HTTP_HEAD ? CONDITIONAL_HEAD : CONDITIONAL_GET, has_range,
         (int64_t)(io_wall_ns(request->worker->loop) / NS_PER_S));
-    if (conditional.verdict == CONDITIONAL_FAILED && !request->validated)
+    bool may_ask = !request->validated && !request->served_stale && !request->control.only_if_cached;
+    if (conditional.verdict == CONDITIONAL_FAILED && may_ask)
         request_fetch(request);
     else if (conditional.verdict == CONDITIONAL_FAILED)
         reply_error(request, 412, "a precondition failed", (struct bytes){0});

@@ -128,6 +128,7 @@ static struct flight_spec basic_spec(const struct request *request)
 {
     return (struct flight_spec){
         .bucket = request->bucket,
+        .caching = request->caching,
         .identity = request->identity,
         .key = request->key,
         .version_id = request->version_id,
@@ -163,6 +164,16 @@ static void ask_for_range(const struct request *request, struct flight_spec *spe
         spec->ranged = false;
 }
 
+struct flight_spec request_revalidation(const struct request *request)
+{
+    struct flight_spec spec = basic_spec(request);
+    spec.revalidate = request->head.etag.len > 0;
+    spec.stored = &request->head;
+    spec.stored_item = request->head_item;
+    spec.head_only = request->http->method == HTTP_HEAD;
+    return spec;
+}
+
 void request_fetch(struct request *request)
 {
     request->step = STEP_FETCH;
@@ -172,10 +183,10 @@ void request_fetch(struct request *request)
         return;
     struct flight_spec spec = basic_spec(request);
     bool stale = request->head_known && request->head.etag.len > 0;
+    request->was_stale |= request->head_known;
     if (!request->head_known)
         drop_head(request);
     if (stale) {
-        request->was_stale = true;
         spec.revalidate = true;
         spec.stored = &request->head;
         spec.stored_item = request->head_item;
@@ -223,7 +234,7 @@ enum fetch_bytes request_fetch_whole(struct request *request)
     flight_leave(&request->waiter);
     request->whole_only = true;
     request->head_first = false;
-    request->pass = !request->bucket->cached;
+    request->pass = !request->caching->enabled;
     cache_forget(request->worker->proxy->cache, identity_head_key(request->identity));
     drop_head(request);
     request_restart(request);
@@ -282,13 +293,24 @@ static const char *message_of(const struct flight_failure *failure)
     }
 }
 
-static void reply_failure(struct request *request, const struct flight_failure *failure)
+static void tell_failure(struct request *request, const struct flight_failure *failure)
 {
-    uint8_t text[48];
-    struct writer w = writer_of(text, sizeof text);
-    if (failure->status == 503)
-        write_format(&w, "Retry-After: %u\r\n", failure->retry_after_s ? failure->retry_after_s : 1);
-    reply_error(request, failure->status, message_of(failure), writer_bytes(&w));
+    bool unreachable = failure->error == E_UNREACHABLE || failure->error == E_TLS;
+    bool must_ask = request->was_stale && request->head_known && request->head.must_revalidate;
+    reply_failure(
+        request, &(struct reply_reason){
+                     .status = unreachable && must_ask ? 504 : failure->status, /* RFC 9111 5.2.2.2 */
+                     .retry_after_s = failure->retry_after_s ? failure->retry_after_s : 1,
+                     .message = message_of(failure),
+                     .stored = !request->pass && request->caching->enabled &&
+                               caching_status_ttl(request->caching, failure->status) > 0,
+                 });
+}
+
+/* RFC 5861 4: an error is a status of 500, 502, 503 or 504; and no answer at all. */
+static bool is_origins_fault(const struct flight_failure *failure)
+{
+    return failure->status >= 500 && failure->error != E_CHANGED && failure->error != E_CANCELED;
 }
 
 void request_flight_failed(struct request *request)
@@ -303,6 +325,8 @@ void request_flight_failed(struct request *request)
         return;
     }
     request_deliver_stop(request);
+    if (is_origins_fault(&failure) && request_use_stale(request))
+        return;
     if (again && request->restarts < REQUEST_RESTARTS_MAX) {
         request->head_first |= failure.error == -ERANGE; /* it is shorter than asked for: how long is it? */
         drop_head(request);
@@ -313,5 +337,5 @@ void request_flight_failed(struct request *request)
         failure.status = 503;
     if (again || failure.status < 400)
         failure.status = 502;
-    reply_failure(request, &failure);
+    tell_failure(request, &failure);
 }

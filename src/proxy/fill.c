@@ -82,6 +82,33 @@ static void note_failure(struct flight *flight)
     }
 }
 
+static uint32_t now_s(const struct flight *flight)
+{
+    return (uint32_t)(io_now_ns(flight->loop) / NS_PER_S);
+}
+
+/* An answer that is remembered without an item: what failed for all who ask. */
+static void mark_failure(struct flight *flight)
+{
+    const struct flight_spec *spec = &flight->spec;
+    int64_t ttl_s = caching_status_ttl(spec->caching, flight->failure.status);
+    if (ttl_s <= 0 || spec->pass || spec->go_on || !spec->caching->enabled ||
+        flight->failure.error == E_CANCELED || flight->failure.error == E_CHANGED)
+        return;
+    fill_mark(flight, MARK_NEGATIVE, flight->failure.status, ttl_s);
+}
+
+void fill_mark(struct flight *flight, enum mark_kind kind, unsigned status, int64_t ttl_s)
+{
+    struct mark mark = {
+        .kind = kind,
+        .status = (uint16_t)status,
+        .made_s = now_s(flight),
+        .until_s = now_s(flight) + (uint32_t)(ttl_s < MARK_TTL_MAX_S ? ttl_s : MARK_TTL_MAX_S),
+    };
+    marks_put(flight->worker->proxy->marks, flight->identity, &mark, flight->marks_generation, mark.made_s);
+}
+
 static bool says_stored_is_gone(int error)
 {
     return error == E_CHANGED || error == E_MISSING || error == -ERANGE;
@@ -99,6 +126,8 @@ static void fetch_done(struct origin_fetch *fetch)
         fill_put_head_late(flight);
     if (says_stored_is_gone(error) && flight->spec.stored)
         cache_forget(flight->flights->cache, identity_head_key(flight->identity));
+    if (error)
+        mark_failure(flight);
     end(flight);
 }
 
@@ -123,6 +152,7 @@ void fill_start(struct flight *flight)
 {
     struct origin_fetch *fetch = &flight->fetch;
     flight->request_s = (int64_t)(io_wall_ns(flight->loop) / NS_PER_S);
+    flight->marks_generation = marks_generation(flight->worker->proxy->marks);
     fetch->request = request_of(flight);
     fetch->head = fill_head;
     fetch->body = fill_body;

@@ -12,6 +12,8 @@
 #include "base/error.h"
 #include "base/random.h"
 
+#define PASS_TTL_S 60
+
 /* An item with the encoded head and, for an inline body, room behind it. */
 static struct item *head_item(struct flight *flight, const struct head *head)
 {
@@ -35,12 +37,17 @@ static bool same_representation(const struct head *a, const struct head *b)
            a->chunk_bytes == b->chunk_bytes;
 }
 
+/* May answers like this one be stored? */
+static bool allowed(const struct flight *flight, const struct head *head)
+{
+    return flight->spec.caching->enabled && !head->no_store &&
+           (!head_has_length(head) || head->body_len <= flight->spec.bucket->settings->max_item_bytes);
+}
+
 /* May this answer be stored, and its fetch shared? */
 static bool storable(const struct flight *flight, const struct head *head, const struct origin_head *answer)
 {
-    const struct bucket *bucket = flight->spec.bucket;
-    return bucket->cached && !flight->spec.pass && !head->no_store &&
-           (!head_has_length(head) || head->body_len <= bucket->settings->max_item_bytes) &&
+    return !flight->spec.pass && allowed(flight, head) &&
            (head_rest_fetchable(head) || (answer->status == 200 && !flight->spec.head_only));
 }
 
@@ -87,7 +94,8 @@ static int take_not_modified(struct flight *flight, const struct origin_head *an
     if (!flight->spec.revalidate)
         return E_PROTOCOL;
     struct head fresh;
-    int result = head_freshen(&fresh, &flight->stored, answer, times(flight), &flight->arena);
+    int result =
+        head_freshen(&fresh, &flight->stored, answer, flight->spec.caching, times(flight), &flight->arena);
     if (result < 0)
         return result;
     store_freshened(flight, &fresh);
@@ -147,8 +155,20 @@ static bool is_in_store(const struct flight *flight)
 static void hide_replaced(struct flight *flight, const struct head *head)
 {
     bool same = flight->spec.stored && bytes_equal(head->etag, flight->stored.etag);
-    if (flight->spec.bucket->cached && !flight->spec.go_on && !is_in_store(flight) && !same)
+    if (flight->spec.caching->enabled && !flight->spec.go_on && !is_in_store(flight) && !same)
         cache_forget(flight->flights->cache, identity_head_key(flight->identity));
+}
+
+/* What may not be stored is not waited for by those who ask next; what passed because of that may be stored
+ * by now. */
+static void mark_pass(struct flight *flight, const struct head *head)
+{
+    if (!flight->spec.caching->enabled)
+        return;
+    if (!allowed(flight, head))
+        fill_mark(flight, MARK_PASS, 0, PASS_TTL_S);
+    else
+        marks_remove(flight->worker->proxy->marks, flight->identity);
 }
 
 /* Stores the head where it may stand before its body, else sees to it that nothing wrong is found. */
@@ -161,6 +181,7 @@ static void settle_store(struct flight *flight, struct head *head, const struct 
         random_os(head->body_id, BODY_ID_LEN);
     }
     hide_replaced(flight, head);
+    mark_pass(flight, head);
 }
 
 /* From now on waiters see the head, and which bytes come. */
@@ -187,8 +208,8 @@ static void announce(struct flight *flight, const struct head *head, uint64_t fi
 static int take_representation(struct flight *flight, const struct origin_head *answer)
 {
     struct head head;
-    int result = head_from_origin(
-        &head, answer, times(flight), fill_settings(flight)->cache.chunk_bytes, &flight->arena);
+    int result = head_from_origin(&head, answer, flight->spec.caching, times(flight),
+        fill_settings(flight)->cache.chunk_bytes, &flight->arena);
     if (result < 0)
         return result;
     if (flight->spec.go_on) {

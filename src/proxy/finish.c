@@ -28,8 +28,10 @@ void request_restart(struct request *request)
 
 static enum cache_result result_of(const struct request *request)
 {
-    if (!request->bucket || (!request->head_known && !request->asked))
+    if (!request->bucket || (!request->head_known && !request->asked && !request->negative))
         return RESULT_NONE;
+    if (request->negative)
+        return RESULT_HIT;
     if (request->pass)
         return RESULT_BYPASS;
     if (request->head_missed || !request->head_known)

@@ -362,6 +362,20 @@ enum flight_entry flight_enter(
     return entry;
 }
 
+void flight_enter_alone(struct proxy_worker *worker, const struct flight_spec *spec)
+{
+    struct flights *flights = worker->proxy->flights;
+    struct flight_stripe *stripe = stripe_of(flights, spec->identity);
+    CHECK(!spec->pass && !spec->go_on);
+    CHECK(pthread_mutex_lock(&stripe->lock) == 0);
+    struct flight *flight = find_joinable(stripe, spec) ? NULL : lead(worker, stripe, spec);
+    CHECK(pthread_mutex_unlock(&stripe->lock) == 0);
+    if (flight) {
+        counter_add(&flights->stats->flights_started, 1);
+        fill_start(flight);
+    }
+}
+
 void flight_leave(struct flight_waiter *waiter)
 {
     struct flight *flight = waiter->flight;

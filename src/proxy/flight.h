@@ -63,6 +63,7 @@ struct flight_waiter {
 
 struct flight_spec {
     struct bucket *bucket;
+    const struct caching *caching;                      /* of the key; lives as long as the settings */
     struct bytes identity, key, version_id, request_id; /* copied */
     bool head_only;
     bool ranged; /* [first, last], chunk-aligned unless pass */
@@ -82,6 +83,9 @@ struct flight_spec {
 enum flight_entry { FLIGHT_LED, FLIGHT_JOINED, FLIGHT_STORED, FLIGHT_NONE };
 enum flight_entry flight_enter(
     struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter);
+/* The same without a waiter: what is stale is asked about in the background. Nothing happens where a flight
+ * brings it already. */
+void flight_enter_alone(struct proxy_worker *worker, const struct flight_spec *spec);
 /* Lets go; the flight may end by it. No wake comes after, though a message may be under way. */
 void flight_leave(struct flight_waiter *waiter);
 static inline bool flight_waiter_idle(const struct flight_waiter *waiter)

@@ -66,6 +66,7 @@ struct flight {
     struct item *inline_item;
     struct io_op retry;
     int64_t request_s;
+    uint64_t marks_generation; /* when the origin was asked */
 
     struct arena arena;
     _Alignas(16) unsigned char first_block[4096];

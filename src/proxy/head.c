@@ -5,15 +5,25 @@
 #include "http/date.h"
 #include "http/etag.h"
 #include "http/freshness.h"
+#include "http/storable.h"
 
-#define HEAD_VERSION 1
-#define HEAD_FIXED_BYTES 88
+#define HEAD_VERSION 2
+#define HEAD_FIXED_BYTES 96
+#define NO_WINDOW UINT32_MAX
 
-enum { FLAG_INLINE = 1, FLAG_STRONG = 2, FLAG_NO_CACHE = 4, FLAG_LAST_MODIFIED = 8 };
+enum {
+    FLAG_INLINE = 1,
+    FLAG_STRONG = 2,
+    FLAG_NO_CACHE = 4,
+    FLAG_LAST_MODIFIED = 8,
+    FLAG_MUST_REVALIDATE = 16,
+    FLAG_S_MAXAGE = 32,
+    FLAG_IMMUTABLE = 64
+};
 
 /* Field lines that belong to one transfer or one hop, are made anew for each reply, or say nothing to a
  * client. */
-static bool field_is_dropped(struct bytes name)
+static bool field_is_dropped(struct bytes name, const struct caching *caching)
 {
     static const struct bytes dropped[] = {
         BYTES("connection"),
@@ -35,13 +45,12 @@ static bool field_is_dropped(struct bytes name)
         BYTES("x-cache"),
         BYTES("cache-status"),
         BYTES("x-request-id"),
-        BYTES("set-cookie"),
         BYTES("proxy-connection"),
     };
     for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
         if (bytes_equal_nocase(name, dropped[i]))
             return true;
-    return false;
+    return caching->set_cookie == SET_COOKIE_STRIP && bytes_equal_nocase(name, BYTES("set-cookie"));
 }
 
 static bool field_is_checksum(struct bytes name)
@@ -103,18 +112,80 @@ static int drop_named(struct head *head, const struct cache_control *control, st
     return 0;
 }
 
-static int read_freshness(struct head *head, int64_t now_s, struct arena *arena)
+static bool has_line(struct bytes fields, struct bytes wanted)
+{
+    struct head_line line;
+    while (head_next_line(&fields, &line))
+        if (bytes_equal_nocase(line.name, wanted))
+            return true;
+    return false;
+}
+
+/* A targeted field (RFC 9213 2.2): 1 where it is there and valid, 0, or E_TOO_LARGE of the arena. */
+static int read_targeted(
+    struct bytes fields, struct bytes wanted, struct cache_control *control, struct arena *arena)
+{
+    struct head_line line;
+    if (!has_line(fields, wanted))
+        return 0;
+    uint8_t *joined = arena_take(arena, fields.len);
+    if (!joined)
+        return E_TOO_LARGE;
+    struct writer w = writer_of(joined, fields.len);
+    while (head_next_line(&fields, &line)) {
+        if (!bytes_equal_nocase(line.name, wanted))
+            continue;
+        if (w.at > joined)
+            write_bytes(&w, BYTES(", "));
+        write_bytes(&w, line.value);
+    }
+    CHECK(!w.failed);
+    return cache_control_targeted(control, writer_bytes(&w));
+}
+
+/* What the answer says about caching, from the fields that count: ours, that for CDNs, or else Cache-Control
+ * and Expires. */
+static int read_directives(struct bytes fields, const struct caching *caching, struct cache_control *control,
+    struct bytes *expires, struct arena *arena)
+{
+    struct head_line line;
+    int targeted = 0;
+    cache_control_init(control);
+    *expires = (struct bytes){0};
+    if (!(caching->ignored & CACHING_IGNORE_TARGETED)) {
+        targeted = read_targeted(fields, BYTES("yatagarasu-cache-control"), control, arena);
+        if (targeted == 0)
+            targeted = read_targeted(fields, BYTES("cdn-cache-control"), control, arena);
+    }
+    if (targeted != 0)
+        return targeted < 0 ? targeted : 0;
+    while (head_next_line(&fields, &line)) {
+        if (bytes_equal_nocase(line.name, BYTES("cache-control")) &&
+            !(caching->ignored & CACHING_IGNORE_CACHE_CONTROL))
+            cache_control_add(control, line.value);
+        else if (bytes_equal_nocase(line.name, BYTES("expires")) &&
+                 !(caching->ignored & CACHING_IGNORE_EXPIRES))
+            *expires = expires->ptr ? BYTES("0") : line.value;
+    }
+    return 0;
+}
+
+static bool has_configured_ttl(const struct head *head, const struct caching *caching)
+{
+    return caching_status_ttl(caching, head->status) > 0 ||
+           (head->status == 200 && caching->ttl_s != DELTA_SECONDS_NONE);
+}
+
+static int read_freshness(
+    struct head *head, const struct caching *caching, int64_t now_s, struct arena *arena)
 {
     struct cache_control control;
-    struct bytes expires = {0}, rest = head->fields;
-    struct head_line line;
-    cache_control_init(&control);
-    while (head_next_line(&rest, &line)) {
-        if (bytes_equal_nocase(line.name, BYTES("cache-control")))
-            cache_control_add(&control, line.value);
-        else if (bytes_equal_nocase(line.name, BYTES("expires")))
-            expires = expires.ptr ? BYTES("0") : line.value;
-    }
+    struct bytes expires;
+    int result = read_directives(head->fields, caching, &control, &expires, arena);
+    if (result < 0)
+        return result;
+    /* RFC 9111 5.2.2.3 */
+    control.no_store &= !(control.must_understand && status_is_understood(head->status));
     struct freshness freshness = freshness_of(&(struct freshness_input){
         .control = &control,
         .expires = expires,
@@ -122,9 +193,24 @@ static int read_freshness(struct head *head, int64_t now_s, struct arena *arena)
         .bucket_ttl_s = DELTA_SECONDS_NONE,
         .now_s = now_s,
     });
-    head->no_store = !freshness.store;
-    head->no_cache = freshness.source == FRESHNESS_NO_CACHE;
-    head->lifetime_s = freshness.source == FRESHNESS_DEFAULT ? DELTA_SECONDS_NONE : freshness.lifetime_s;
+    struct storable_input storable = {
+        .control = &control,
+        .status = head->status,
+        .reads = true,
+        .has_expires = expires.ptr != NULL,
+        .has_ttl = has_configured_ttl(head, caching),
+        .heuristics = caching->heuristic_max_s > 0,
+    };
+    bool cookie = caching->set_cookie == SET_COOKIE_PASS && has_line(head->fields, BYTES("set-cookie"));
+    bool speaks = freshness.source != FRESHNESS_DEFAULT && freshness.source != FRESHNESS_NO_STORE;
+    head->no_store = cookie || storable_judge(&storable) != STORABLE;
+    head->no_cache = control.no_cache;
+    head->lifetime_s = speaks ? freshness.lifetime_s : DELTA_SECONDS_NONE;
+    head->must_revalidate = control.must_revalidate || control.proxy_revalidate;
+    head->has_s_maxage = control.s_maxage_s != DELTA_SECONDS_NONE;
+    head->immutable = control.immutable;
+    head->stale_while_revalidate_s = control.stale_while_revalidate_s;
+    head->stale_if_error_s = control.stale_if_error_s;
     return drop_named(head, &control, arena);
 }
 
@@ -137,8 +223,8 @@ static void read_validators(struct head *head, struct bytes etag, struct bytes l
         last_modified.len > 0 && date_parse(last_modified, now_s, &head->last_modified_s);
 }
 
-int head_from_origin(struct head *head, const struct origin_head *answer, struct head_times times,
-    uint32_t chunk_bytes, struct arena *arena)
+int head_from_origin(struct head *head, const struct origin_head *answer, const struct caching *caching,
+    struct head_times times, uint32_t chunk_bytes, struct arena *arena)
 {
     uint64_t body_len = answer->status == 206 ? answer->total : answer->content_length;
     if (body_len == UINT64_MAX && answer->status == 206)
@@ -156,7 +242,7 @@ int head_from_origin(struct head *head, const struct origin_head *answer, struct
     for (unsigned i = 0; i < answer->field_count; i++)
         if (field_is_checksum(answer->fields[i].name))
             write_line(&s, answer->fields[i]);
-        else if (!field_is_dropped(answer->fields[i].name))
+        else if (!field_is_dropped(answer->fields[i].name, caching))
             write_line(&w, answer->fields[i]);
     *head = (struct head){
         .status = 200,
@@ -168,15 +254,16 @@ int head_from_origin(struct head *head, const struct origin_head *answer, struct
     random_os(head->body_id, sizeof head->body_id);
     read_times(head, answer, times);
     read_validators(head, etag, answer->last_modified, times.response_s);
-    return read_freshness(head, times.response_s, arena);
+    return read_freshness(head, caching, times.response_s, arena);
 }
 
-/* What a 304 can't change: it names the representation we hold, and a Content-Type in an answer without a
- * body is some servers' default for any answer (versitygw's: application/xml), not the object's. RFC 9111 3.2
- * lets a cache leave it out. */
+/* What a 304 can't change: it names the representation we hold, the stored bytes are as encoded as they are,
+ * and a Content-Type in an answer without a body is some servers' default for any answer (versitygw's:
+ * application/xml), not the object's. RFC 9111 3.2 lets a cache leave them out. */
 static bool field_is_fixed(struct bytes name)
 {
-    return bytes_equal_nocase(name, BYTES("content-type")) || bytes_equal_nocase(name, BYTES("etag"));
+    return bytes_equal_nocase(name, BYTES("content-type")) || bytes_equal_nocase(name, BYTES("etag")) ||
+           bytes_equal_nocase(name, BYTES("content-encoding"));
 }
 
 /* Copies the stored lines whose names the answer does not repeat. */
@@ -190,7 +277,7 @@ static void write_kept(struct writer *w, struct bytes stored, const struct origi
 }
 
 int head_freshen(struct head *head, const struct head *stored, const struct origin_head *answer,
-    struct head_times times, struct arena *arena)
+    const struct caching *caching, struct head_times times, struct arena *arena)
 {
     size_t room = stored->fields.len;
     for (unsigned i = 0; i < answer->field_count; i++)
@@ -201,8 +288,8 @@ int head_freshen(struct head *head, const struct head *stored, const struct orig
     struct writer w = writer_of(lines, room);
     write_kept(&w, stored->fields, answer);
     for (unsigned i = 0; i < answer->field_count; i++)
-        if (!field_is_checksum(answer->fields[i].name) && !field_is_dropped(answer->fields[i].name) &&
-            !field_is_fixed(answer->fields[i].name))
+        if (!field_is_checksum(answer->fields[i].name) &&
+            !field_is_dropped(answer->fields[i].name, caching) && !field_is_fixed(answer->fields[i].name))
             write_line(&w, answer->fields[i]);
     CHECK(!w.failed);
     *head = *stored;
@@ -210,13 +297,27 @@ int head_freshen(struct head *head, const struct head *stored, const struct orig
     read_times(head, answer, times);
     if (answer->last_modified.len)
         read_validators(head, stored->etag, answer->last_modified, times.response_s);
-    return read_freshness(head, times.response_s, arena);
+    return read_freshness(head, caching, times.response_s, arena);
 }
 
 uint32_t head_encoded_bytes(const struct head *head)
 {
     return (uint32_t)(HEAD_FIXED_BYTES + head->etag.len + head->tags.len + head->fields.len +
                       head->checksum_fields.len);
+}
+
+static uint32_t encode_window(int64_t seconds)
+{
+    static_assert(DELTA_SECONDS_MAX < NO_WINDOW, "a window fits");
+    return seconds == DELTA_SECONDS_NONE ? NO_WINDOW : (uint32_t)seconds;
+}
+
+/* What was not written by us is at most what could have been. */
+static int64_t decode_window(uint32_t seconds)
+{
+    if (seconds == NO_WINDOW)
+        return DELTA_SECONDS_NONE;
+    return seconds < DELTA_SECONDS_MAX ? seconds : DELTA_SECONDS_MAX;
 }
 
 void head_encode(const struct head *head, struct writer *w)
@@ -226,7 +327,9 @@ void head_encode(const struct head *head, struct writer *w)
     write_u8(w, HEAD_VERSION);
     write_u8(w,
         (uint8_t)((head->inline_body ? FLAG_INLINE : 0) | (head->strong ? FLAG_STRONG : 0) |
-                  (head->no_cache ? FLAG_NO_CACHE : 0) | (head->has_last_modified ? FLAG_LAST_MODIFIED : 0)));
+                  (head->no_cache ? FLAG_NO_CACHE : 0) | (head->has_last_modified ? FLAG_LAST_MODIFIED : 0) |
+                  (head->must_revalidate ? FLAG_MUST_REVALIDATE : 0) |
+                  (head->has_s_maxage ? FLAG_S_MAXAGE : 0) | (head->immutable ? FLAG_IMMUTABLE : 0)));
     write_u16(w, head->status);
     write_u32(w, head->chunk_bytes);
     write_u64(w, head->body_len);
@@ -236,6 +339,8 @@ void head_encode(const struct head *head, struct writer *w)
     write_u64(w, (uint64_t)head->initial_age_s);
     write_u64(w, (uint64_t)head->lifetime_s);
     write_u64(w, (uint64_t)head->last_modified_s);
+    write_u32(w, encode_window(head->stale_while_revalidate_s));
+    write_u32(w, encode_window(head->stale_if_error_s));
     write_u16(w, (uint16_t)head->etag.len);
     write_u16(w, (uint16_t)head->tags.len);
     write_u32(w, (uint32_t)head->fields.len);
@@ -256,6 +361,9 @@ static int decode_fixed(struct head *head, struct reader *r, uint32_t lens[4])
         .strong = flags & FLAG_STRONG,
         .no_cache = flags & FLAG_NO_CACHE,
         .has_last_modified = flags & FLAG_LAST_MODIFIED,
+        .must_revalidate = flags & FLAG_MUST_REVALIDATE,
+        .has_s_maxage = flags & FLAG_S_MAXAGE,
+        .immutable = flags & FLAG_IMMUTABLE,
         .status = read_u16(r),
         .chunk_bytes = read_u32(r),
         .body_len = read_u64(r),
@@ -267,6 +375,8 @@ static int decode_fixed(struct head *head, struct reader *r, uint32_t lens[4])
     head->initial_age_s = (int64_t)read_u64(r);
     head->lifetime_s = (int64_t)read_u64(r);
     head->last_modified_s = (int64_t)read_u64(r);
+    head->stale_while_revalidate_s = decode_window(read_u32(r));
+    head->stale_if_error_s = decode_window(read_u32(r));
     lens[0] = read_u16(r);
     lens[1] = read_u16(r);
     lens[2] = read_u32(r);
@@ -334,10 +444,48 @@ int64_t head_age(const struct head *head, int64_t now_s)
     return age_current(head->initial_age_s, head->response_s, now_s);
 }
 
-int64_t head_fresh_for(const struct head *head, int64_t configured_ttl_s, int64_t now_s)
+/* The configured time for this status. */
+static int64_t configured_ttl(const struct head *head, const struct caching *caching)
 {
-    int64_t lifetime = head->lifetime_s == DELTA_SECONDS_NONE ? configured_ttl_s : head->lifetime_s;
-    return lifetime - head_age(head, now_s);
+    return head->status == 200 ? caching->ttl_s : caching_status_ttl(caching, head->status);
+}
+
+static int64_t lifetime(const struct head *head, const struct caching *caching)
+{
+    int64_t ttl_s = configured_ttl(head, caching);
+    if (head->lifetime_s != DELTA_SECONDS_NONE && !(caching->ttl_overrides && ttl_s != DELTA_SECONDS_NONE))
+        return head->lifetime_s;
+    if (ttl_s != DELTA_SECONDS_NONE)
+        return ttl_s;
+    if (caching->heuristic_max_s > 0 && head->has_last_modified && status_is_heuristic(head->status))
+        return freshness_heuristic(head->date_s, head->last_modified_s, caching->heuristic_max_s);
+    return 0;
+}
+
+int64_t head_fresh_for(const struct head *head, const struct caching *caching, int64_t now_s)
+{
+    return lifetime(head, caching) - head_age(head, now_s);
+}
+
+/* RFC 9111 4.2.4. A window that stands beside s-maxage in the answer is meant for shared caches; a configured
+ * one would be against it. */
+static int64_t window(const struct head *head, int64_t stated_s, int64_t configured_s)
+{
+    if (head->no_cache || head->must_revalidate)
+        return 0;
+    if (stated_s != DELTA_SECONDS_NONE)
+        return stated_s;
+    return head->has_s_maxage ? 0 : configured_s;
+}
+
+int64_t head_stale_while_revalidate(const struct head *head, const struct caching *caching)
+{
+    return window(head, head->stale_while_revalidate_s, caching->stale_while_revalidate_s);
+}
+
+int64_t head_stale_if_error(const struct head *head, const struct caching *caching)
+{
+    return window(head, head->stale_if_error_s, caching->stale_if_error_s);
 }
 
 bool head_next_line(struct bytes *rest, struct head_line *line)

@@ -2,13 +2,13 @@
  * The value of a head item: one stored representation of an object.
  *
  * Layout, little-endian: version (1), flags (1), status (2), chunk_bytes (4), body_len (8), body id (16),
- * response time (8), date (8), initial age (8), explicit lifetime (8), Last-Modified (8), lengths of etag,
- * tags (2 each), of fields, checksum fields (4 each), the etag, the tags (reserved for purge by tag), the
+ * response time (8), date (8), initial age (8), explicit lifetime (8), Last-Modified (8), windows of
+ * stale-while-revalidate and stale-if-error (4 each, all ones: none), lengths of etag, tags (2 each), of
+ * fields, checksum fields (4 each), the etag, the tags (reserved for purge by tag), the
  * field lines raw and in order ("Name: value\r\n" each), the checksum field lines (S3 sends them only to
  * clients that ask), and, where the flag says so, the whole body. All times are seconds since 1970.
  *
- * The configured time to live is not stored: it is applied at each look-up, so that a changed configuration
- * counts at once.
+ * Configured times are not stored: they are applied at each look-up (caching.h).
  */
 #pragma once
 
@@ -16,6 +16,7 @@
 #include "cache/item.h"
 #include "http/cache_control.h"
 #include "origin/origin.h"
+#include "proxy/caching.h"
 #include "proxy/identity.h"
 
 #define HEAD_INLINE_MAX (16u << 10)
@@ -24,6 +25,9 @@
 
 struct head {
     bool inline_body, strong, no_cache, no_store, has_last_modified;
+    bool must_revalidate; /* or proxy-revalidate: never to be used stale */
+    bool has_s_maxage;    /* stale only by what the answer itself allows (RFC 9111 5.2.2.10) */
+    bool immutable;
     uint16_t status;
     uint32_t chunk_bytes;
     uint64_t
@@ -32,6 +36,7 @@ struct head {
     int64_t response_s, date_s, initial_age_s;
     int64_t lifetime_s; /* that the object states, or DELTA_SECONDS_NONE: the configured one */
     int64_t last_modified_s;
+    int64_t stale_while_revalidate_s, stale_if_error_s; /* that the object states, or DELTA_SECONDS_NONE */
     struct bytes etag, tags, fields, checksum_fields;
     uint32_t encoded_bytes; /* where an inline body begins */
 };
@@ -41,12 +46,12 @@ struct head {
 struct head_times {
     int64_t request_s, response_s;
 };
-MUST_CHECK int head_from_origin(struct head *head, const struct origin_head *answer, struct head_times times,
-    uint32_t chunk_bytes, struct arena *arena);
+MUST_CHECK int head_from_origin(struct head *head, const struct origin_head *answer,
+    const struct caching *caching, struct head_times times, uint32_t chunk_bytes, struct arena *arena);
 /* A 304: the stored head with the fields of the answer in place of those of the same name (RFC 9111 3.2), new
  * times, the same body. */
 MUST_CHECK int head_freshen(struct head *head, const struct head *stored, const struct origin_head *answer,
-    struct head_times times, struct arena *arena);
+    const struct caching *caching, struct head_times times, struct arena *arena);
 
 /* Bytes of the encoding, without the body. */
 uint32_t head_encoded_bytes(const struct head *head);
@@ -59,9 +64,13 @@ MUST_CHECK int head_decode(struct head *head, const struct item *item, struct ar
 /* A copy whose bytes live in the arena. False on exhaustion. */
 MUST_CHECK bool head_copy(struct head *to, const struct head *from, struct arena *arena);
 
-/* Freshness at `now_s`, with the configured time where the object states none. Negative: stale by that much.
- */
-int64_t head_fresh_for(const struct head *head, int64_t configured_ttl_s, int64_t now_s);
+/* Freshness at `now_s`: by the configured time where it overrides, by what the object states, by the
+ * configured time, by heuristics. Negative: stale by that much. */
+int64_t head_fresh_for(const struct head *head, const struct caching *caching, int64_t now_s);
+/* For how long after that it may be used while it is revalidated, or when the origin fails (RFC 5861); 0:
+ * never. */
+int64_t head_stale_while_revalidate(const struct head *head, const struct caching *caching);
+int64_t head_stale_if_error(const struct head *head, const struct caching *caching);
 int64_t head_age(const struct head *head, int64_t now_s);
 
 static inline bool head_has_length(const struct head *head)

@@ -42,6 +42,8 @@ static bool read_wishes(struct request *request)
     };
     struct bytes mode = http_fields_value(&request->http->fields, BYTES("x-amz-checksum-mode"));
     request->wants_checksum = bytes_equal_nocase(mode, BYTES("enabled"));
+    static const struct http_fields none = {0};
+    request_control_of(&request->control, request->caching->honor_client ? &request->http->fields : &none);
     request->range_verdict = RANGE_NONE;
     struct bytes range = http_fields_value(&request->http->fields, BYTES("range"));
     if (!range.ptr || request->http->method != HTTP_GET ||
@@ -88,6 +90,15 @@ static bool make_identity(struct request *request)
     return request->identity.ptr != NULL;
 }
 
+/* The first rule whose pattern matches, else what the bucket has. */
+static const struct caching *caching_of(const struct bucket_settings *settings, struct bytes key)
+{
+    for (unsigned i = 0; i < settings->caching_rule_count; i++)
+        if (caching_pattern_matches(settings->caching_rules[i].pattern, key))
+            return &settings->caching_rules[i].caching;
+    return &settings->caching;
+}
+
 void request_route(struct request *request)
 {
     struct proxy *proxy = request->worker->proxy;
@@ -114,10 +125,11 @@ void request_route(struct request *request)
         reply_error(request, 400, "the object's key is longer than 1,024 bytes", (struct bytes){0});
         return;
     }
+    request->caching = caching_of(request->bucket->settings, request->key);
     if (!read_wishes(request)) {
         reply_error(request, 431, "the request needs too much memory", (struct bytes){0});
         return;
     }
-    request->pass = !request->bucket->cached;
+    request->pass = !request->caching->enabled;
     request_lookup(request);
 }

@@ -1,5 +1,8 @@
-/* Step 3: the head of the object, from memory, then from disk; is it fresh? What is not there or stale goes
- * on to fetch. */
+/*
+ * Step 3: the head of the object, from memory, then from disk; is it fresh? What is not there or stale goes
+ * on to fetch. In a window of stale-while-revalidate what is stale is used at once, and asked about behind
+ * the client's back; in one of stale-if-error it is used when the origin fails.
+ */
 #include "base/clock.h"
 #include "base/error.h"
 #include "proxy/request.h"
@@ -7,6 +10,105 @@
 static int64_t now_s(const struct request *request)
 {
     return (int64_t)(io_wall_ns(request->worker->loop) / NS_PER_S);
+}
+
+static bool asks_for_fresh(const struct request_control *control)
+{
+    return control->no_cache || control->max_age_s != DELTA_SECONDS_NONE ||
+           control->min_fresh_s != DELTA_SECONDS_NONE;
+}
+
+static const char *message_of(unsigned status)
+{
+    return status == 404 || status == 410 ? "the object does not exist"
+           : status == 403                ? "the origin denies access to this object"
+                                          : "the origin gave no usable answer";
+}
+
+static void answer_by_mark(struct request *request, const struct mark *mark, uint32_t monotonic_s)
+{
+    request->negative = true;
+    reply_failure(request, &(struct reply_reason){
+                               .status = mark->status,
+                               .retry_after_s = mark->until_s - monotonic_s,
+                               .message = message_of(mark->status),
+                               .age_s = (int64_t)monotonic_s - mark->made_s,
+                               .ttl_s = (int64_t)mark->until_s - monotonic_s,
+                           });
+}
+
+/* Nothing is stored. Was something learned about it a moment ago? True: that was the answer. */
+static bool look_for_mark(struct request *request)
+{
+    uint32_t monotonic_s = (uint32_t)(io_now_ns(request->worker->loop) / NS_PER_S);
+    struct mark mark = marks_find(request->worker->proxy->marks, request->identity, monotonic_s);
+    if (mark.kind == MARK_PASS)
+        request->pass = true;
+    if (mark.kind != MARK_NEGATIVE || asks_for_fresh(&request->control))
+        return false;
+    answer_by_mark(request, &mark, monotonic_s);
+    return true;
+}
+
+/* Not found or not to be used: from the origin, unless the client would rather have nothing. What the client
+ * does not want stored passes. */
+static void go_on(struct request *request)
+{
+    if (!request->head_known && request->restarts == 0 && look_for_mark(request))
+        return;
+    if (request->control.only_if_cached) {
+        reply_error(request, 504, "nothing that would do is stored", (struct bytes){0});
+        return;
+    }
+    if (request->control.no_store) {
+        item_unref(&request->head_item);
+        request->head_known = false;
+        request->pass = true;
+    }
+    request_fetch(request);
+}
+
+/* RFC 5861 3: one flight, without the request. */
+static void revalidate_behind(struct request *request)
+{
+    struct flight_spec spec = request_revalidation(request);
+    counter_add(&request->worker->proxy->stats.stale_while_revalidate, 1);
+    flight_enter_alone(request->worker, &spec);
+}
+
+enum use { USE_NOT, USE_FRESH, USE_BEHIND };
+
+static enum use judge(const struct request *request)
+{
+    const struct head *head = &request->head;
+    const struct caching *caching = request->caching;
+    int64_t fresh_for_s = head_fresh_for(head, caching, now_s(request));
+    struct request_control_facts facts = {
+        .age_s = head_age(head, now_s(request)),
+        .fresh_for_s = head->no_cache ? -DELTA_SECONDS_MAX : fresh_for_s,
+        .immutable = head->immutable,
+        .stale_allowed = !head->no_cache && !head->must_revalidate && !head->has_s_maxage,
+    };
+    if (request_control_accepts(&request->control, &facts))
+        return USE_FRESH;
+    if (!asks_for_fresh(&request->control) && fresh_for_s <= 0 &&
+        fresh_for_s + head_stale_while_revalidate(head, caching) > 0)
+        return USE_BEHIND;
+    return USE_NOT;
+}
+
+bool request_use_stale(struct request *request)
+{
+    if (!request->head_known || !request->was_stale || request->served_stale || request->head_missed ||
+        asks_for_fresh(&request->control))
+        return false;
+    int64_t window_s = head_stale_if_error(&request->head, request->caching);
+    if (head_fresh_for(&request->head, request->caching, now_s(request)) + window_s <= 0 || window_s == 0)
+        return false;
+    counter_add(&request->worker->proxy->stats.stale_if_error, 1);
+    request->served_stale = true;
+    request_answer(request);
+    return true;
 }
 
 /* A head was found: answers from it, or asks the origin whether it still holds. */
@@ -18,18 +120,20 @@ static void head_found(struct request *request, struct item *item, enum cache_ti
         item_unref(&item);
         if (result == E_CORRUPT)
             cache_forget(cache, identity_head_key(request->identity));
-        request_fetch(request);
+        go_on(request);
         return;
     }
     request->head_item = item;
     request->head_known = true;
     request->head_tier = tier;
-    const struct head *head = &request->head;
-    bool fresh = !head->no_cache && head_fresh_for(head, request->bucket->ttl_s, now_s(request)) > 0;
-    if (fresh || request->validated)
-        request_answer(request);
-    else
-        request_fetch(request);
+    enum use use = request->validated ? USE_FRESH : judge(request);
+    if (use == USE_NOT) {
+        go_on(request);
+        return;
+    }
+    if (use == USE_BEHIND)
+        revalidate_behind(request);
+    request_answer(request);
 }
 
 static void head_read(struct cache_get *get, int result, struct item *item)
@@ -40,7 +144,7 @@ static void head_read(struct cache_get *get, int result, struct item *item)
         head_found(request, item, CACHE_DISK);
     else {
         request->head_unreadable = true;
-        request_fetch(request);
+        go_on(request);
     }
 }
 
@@ -59,7 +163,7 @@ void request_lookup(struct request *request)
         return;
     }
     if (request->no_disk || !cache_may_have(cache, key)) {
-        request_fetch(request);
+        go_on(request);
         return;
     }
     request_wait(request, WAIT_DISK);

@@ -9,6 +9,7 @@
 #include "proxy/request.h"
 
 #define ARENA_HEAP_MAX (1u << 20)
+#define MARKS_BYTES_MAX (16u << 20)
 
 /* ---- the process's part ---- */
 
@@ -17,8 +18,6 @@ static int make_bucket(struct proxy *proxy, unsigned i, const char **why)
     const struct bucket_settings *settings = &proxy->settings->buckets[i];
     struct bucket *bucket = &proxy->buckets[i];
     bucket->settings = settings;
-    bucket->cached = settings->cache_enabled && proxy->settings->cache.enabled;
-    bucket->ttl_s = (int64_t)(settings->ttl_set ? settings->ttl_s : proxy->settings->cache.default_ttl_s);
     return origin_create(&bucket->origin, &settings->origin, why);
 }
 
@@ -32,6 +31,12 @@ static int make_routes(struct proxy *proxy)
     proxy->routes = route_table_create(prefixes, proxy->bucket_count);
     free(prefixes);
     return proxy->routes ? 0 : -ENOMEM;
+}
+
+/* A hundredth of the memory tier's budget. */
+static uint64_t marks_bytes(uint64_t budget_bytes)
+{
+    return budget_bytes / 100 < MARKS_BYTES_MAX ? budget_bytes / 100 : MARKS_BYTES_MAX;
 }
 
 int proxy_create(struct proxy **proxy, const struct proxy_parts *parts, const char **why)
@@ -51,6 +56,8 @@ int proxy_create(struct proxy **proxy, const struct proxy_parts *parts, const ch
     int result = made->buckets ? make_routes(made) : -ENOMEM;
     if (result == 0)
         result = flights_create(&made->flights, parts->cache, &made->stats, memory.budget_bytes / 4);
+    if (result == 0)
+        result = marks_create(&made->marks, marks_bytes(memory.budget_bytes));
     for (unsigned i = 0; i < made->bucket_count && result == 0; i++)
         result = make_bucket(made, i, why);
     if (result < 0) {
@@ -68,6 +75,8 @@ void proxy_destroy(struct proxy *proxy)
             origin_destroy(proxy->buckets[i].origin);
     if (proxy->flights)
         flights_destroy(proxy->flights);
+    if (proxy->marks)
+        marks_destroy(proxy->marks);
     if (proxy->routes)
         route_table_destroy(proxy->routes);
     free(proxy->buckets);

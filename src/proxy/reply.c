@@ -10,7 +10,9 @@
 static enum cache_status_fwd forwarded(const struct request *request, const struct reply_facts *facts)
 {
     if (request->pass)
-        return CACHE_STATUS_BYPASS;
+        return request->control.no_store ? CACHE_STATUS_REQUEST : CACHE_STATUS_BYPASS;
+    if (request->served_stale)
+        return CACHE_STATUS_STALE;
     if (request->not_modified && facts->presence == PRESENT_ALL)
         return CACHE_STATUS_STALE;
     if (request->head_missed)
@@ -35,7 +37,7 @@ static struct cache_status status_of(const struct request *request, const struct
         .stored = request->head_missed && request->storing,
         .collapsed = request->collapsed,
         .has_ttl = !request->pass,
-        .ttl_s = request->pass ? 0 : head_fresh_for(&request->head, request->bucket->ttl_s, now_s),
+        .ttl_s = request->pass ? 0 : head_fresh_for(&request->head, request->caching, now_s),
     };
     if (facts->in_memory || facts->on_disk)
         status.detail = !facts->on_disk     ? CACHE_STATUS_MEMORY
@@ -142,6 +144,42 @@ void reply_head_only(struct request *request, unsigned status, struct bytes line
 {
     reply(request, &(struct exchange_head){.status = status, .field_lines = lines, .body_len = body_len},
         (struct bytes){0});
+}
+
+/* Nothing stored answers: why was the origin asked? */
+static enum cache_status_fwd failure_forwarded(const struct request *request)
+{
+    if (request->negative)
+        return CACHE_STATUS_HIT;
+    if (request->pass)
+        return request->control.no_store ? CACHE_STATUS_REQUEST : CACHE_STATUS_BYPASS;
+    return request->was_stale ? CACHE_STATUS_STALE : CACHE_STATUS_URI_MISS;
+}
+
+void reply_failure(struct request *request, const struct reply_reason *reason)
+{
+    uint8_t text[CACHE_STATUS_MAX + 160];
+    struct writer w = writer_of(text, sizeof text);
+    struct cache_status status = {
+        .fwd = failure_forwarded(request),
+        .fwd_status = request->negative ? 0 : request->origin_status,
+        .stored = reason->stored,
+        .collapsed = request->collapsed,
+        .has_ttl = request->negative,
+        .ttl_s = reason->ttl_s,
+        .detail = request->negative ? CACHE_STATUS_MEMORY : CACHE_STATUS_NO_DETAIL,
+    };
+    if (reason->status == 503)
+        http_write_field_u64(&w, BYTES("Retry-After"), reason->retry_after_s);
+    if (request->negative)
+        http_write_field_u64(&w, BYTES("Age"), (uint64_t)reason->age_s);
+    write_bytes(&w, BYTES("X-Cache: "));
+    write_bytes(&w, cache_status_x_cache(&status));
+    write_bytes(&w, BYTES("\r\nCache-Status: "));
+    cache_status_write(&status, &w);
+    write_bytes(&w, BYTES("\r\n"));
+    CHECK(!w.failed);
+    reply_error(request, reason->status, reason->message, writer_bytes(&w));
 }
 
 void reply_error(struct request *request, unsigned status, const char *message, struct bytes lines)

@@ -11,6 +11,7 @@
 #include "http/conditional.h"
 #include "http/exchange.h"
 #include "http/range.h"
+#include "http/request_control.h"
 #include "proxy/worker.h"
 
 #define REQUEST_SLOTS 8      /* chunks read ahead from disk */
@@ -47,6 +48,7 @@ struct request {
 
     /* route */
     struct bucket *bucket;
+    const struct caching *caching; /* of the key */
     struct bytes key, version_id, identity;
 
     /* what the client asks */
@@ -54,6 +56,7 @@ struct request {
     enum range_verdict range_verdict;
     struct range_set *range_set;
     bool wants_checksum;
+    struct request_control control; /* nothing said where the bucket does not honour it */
 
     /* lookup and fetch */
     enum step step;
@@ -63,7 +66,9 @@ struct request {
     bool validated;   /* the origin was asked on behalf of this request */
     bool head_missed; /* the head came from the origin */
     bool not_modified, collapsed, storing, asked, head_unreadable;
-    bool was_stale; /* a stored head was asked about: what replaces it is no plain miss */
+    bool negative;     /* it was not there a moment ago, and that is the answer */
+    bool served_stale; /* the origin failed, and the stored answer may be used */
+    bool was_stale;    /* a stored head was asked about: what replaces it is no plain miss */
     unsigned restarts, origin_status;
     struct head head;
     bool head_known;
@@ -110,12 +115,17 @@ void request_make_id(struct proxy *proxy, uint8_t id[REQUEST_ID_LEN]);
 void request_admit(struct request *request);
 /* locate.c: path to bucket, key and identity; then lookup. */
 void request_route(struct request *request);
+/* lookup.c: the origin failed with this status; a stored answer may be used although it is stale: true, and
+ * it is being used (RFC 5861 4). */
+bool request_use_stale(struct request *request);
 /* lookup.c: finds the head, or goes on to fetch; judges freshness, conditionals and ranges. */
 void request_lookup(struct request *request);
 /* answer.c: a usable head is known: which reply is it? */
 void request_answer(struct request *request);
 /* fetch.c: asks for the head (and what comes with it) from the origin. */
 void request_fetch(struct request *request);
+/* fetch.c: what asks whether the stored head still holds. */
+struct flight_spec request_revalidation(const struct request *request);
 /* fetch.c: asks for the bytes from `at` on; the waiter is in a flight afterwards. False: ended or restarted.
  */
 enum fetch_bytes { BYTES_COMING, BYTES_LATER, BYTES_STORED, BYTES_ENDED };
@@ -137,6 +147,15 @@ void reply_error(struct request *request, unsigned status, const char *message, 
 void reply_head_only(struct request *request, unsigned status, struct bytes lines, uint64_t body_len);
 /* reply.c: the X-Request-ID line. */
 void reply_write_id(struct writer *w, const uint8_t id[REQUEST_ID_LEN]);
+/* reply.c: an error that the origin or a mark is the reason of: with X-Cache and Cache-Status, and Age where
+ * it is remembered. */
+struct reply_reason {
+    unsigned status, retry_after_s;
+    const char *message;
+    bool stored;          /* it is remembered from now on */
+    int64_t age_s, ttl_s; /* of a mark */
+};
+void reply_failure(struct request *request, const struct reply_reason *reason);
 /* reply.c: the field lines of a reply made from request->head, into the arena; ptr NULL on exhaustion. */
 enum cache_presence { PRESENT_ALL, PRESENT_SOME, PRESENT_NONE };
 struct reply_facts {

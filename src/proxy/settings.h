@@ -13,14 +13,15 @@
 #include "cache/disk.h"
 #include "io/io.h"
 #include "origin/origin.h"
+#include "proxy/caching.h"
 
 struct bucket_settings {
     const char *name;
     const char *path_prefix; /* "/", or without a trailing slash */
     struct origin_config origin;
-    bool cache_enabled;
-    bool ttl_set;
-    uint64_t ttl_s;          /* fills in where the object says nothing */
+    struct caching caching;
+    const struct caching_rule *caching_rules; /* in order; the first that matches holds */
+    unsigned caching_rule_count;
     uint64_t max_item_bytes; /* objects above are not stored at all; UINT64_MAX: no bound */
 };
 
@@ -39,10 +40,9 @@ struct settings {
     struct bucket_settings *buckets;
     unsigned bucket_count;
     struct {
-        bool enabled, memory, disk; /* layers in use */
-        uint64_t memory_bytes;      /* budget of the tier */
-        uint64_t memory_item_bytes; /* bound on what it keeps of one object */
-        uint64_t default_ttl_s;
+        bool enabled, memory, disk;     /* layers in use */
+        uint64_t memory_bytes;          /* budget of the tier */
+        uint64_t memory_item_bytes;     /* bound on what it keeps of one object */
         uint32_t chunk_bytes;           /* a power of two */
         struct disk_config disk_config; /* memory, event: filled in at boot */
         const char *disk_directory;     /* to be made where it is missing, or NULL */

@@ -33,6 +33,8 @@ static void give_up(struct request *request)
         request_cut(request);
     } else {
         request_deliver_stop(request);
+        if (request_use_stale(request))
+            return;
         reply_error(request, 504, "no answer in time", (struct bytes){0});
     }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "proxy/flight.h"
+#include "proxy/marks.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 
@@ -9,8 +10,6 @@ struct bucket {
     const struct bucket_settings *settings;
     struct origin *origin;
     struct bucket_stats stats;
-    bool cached;   /* answers are stored */
-    int64_t ttl_s; /* where the object states none */
 };
 
 struct proxy {
@@ -18,6 +17,7 @@ struct proxy {
     const struct settings *settings;
     struct cache *cache;
     struct flights *flights;
+    struct marks *marks;
     struct route_table *routes;
     struct bucket *buckets;
     unsigned bucket_count;

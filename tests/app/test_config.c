@@ -385,7 +385,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->bucket_count, 1);
     assert_string_equal(s->buckets[0].name, "a");
     assert_string_equal(s->buckets[0].path_prefix, "/a");
-    assert_false(s->buckets[0].cache_enabled || s->buckets[0].ttl_set);
+    assert_false(s->buckets[0].caching.enabled);
     assert_true(s->buckets[0].max_item_bytes == UINT64_MAX);
     assert_int_equal(s->buckets[0].origin.max_attempts, 3);
     assert_int_equal(s->buckets[0].origin.initial_backoff_ns, 100 * NS_PER_MS);
@@ -435,17 +435,16 @@ static void test_values_in_force(void **state)
     assert_int_equal(s->logging.level, LOG_DEBUG);
     assert_string_equal(s->logging.output, "off");
     assert_string_equal(s->buckets[0].path_prefix, "/a");
-    assert_true(s->buckets[0].cache_enabled && s->buckets[0].ttl_set);
+    assert_true(s->buckets[0].caching.enabled && s->buckets[0].caching.ttl_s == 0);
     assert_int_equal(s->buckets[0].max_item_bytes, 2 << 20);
     assert_string_equal(s->buckets[0].origin.session_token, "t");
     assert_int_equal(s->buckets[0].origin.addressing, ORIGIN_ADDRESS_PATH);
     assert_string_equal(s->buckets[1].path_prefix, "/");
-    assert_false(s->buckets[1].cache_enabled);
+    assert_true(!s->buckets[1].caching.enabled && s->buckets[1].caching.ttl_s == 7);
     assert_string_equal(s->buckets[1].origin.region, "us-east-1");
     assert_true(s->cache.enabled && s->cache.memory && s->cache.disk);
     assert_int_equal(s->cache.memory_bytes, 32 << 20);
     assert_int_equal(s->cache.memory_item_bytes, 3 << 20);
-    assert_int_equal(s->cache.default_ttl_s, 7);
     assert_int_equal(s->cache.chunk_bytes, 512 << 10);
     assert_string_equal(s->cache.disk_directory, "/c");
     assert_int_equal(s->cache.disk_config.device_count, 1);

@@ -14,11 +14,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         key = self.path.split("/", 2)[2].split("?")[0]
         server.seen.append((self.path, dict(self.headers.items())))
+        if key in server.held:
+            server.held[key].wait(30)
         body, fields = server.objects.get(key, (None, {}))
-        fields = {"ETag": '"a"', "Content-Type": "text/plain", **fields}
+        fields = {"Date": formatdate(usegmt=True), "ETag": '"a"', "Content-Type": "text/plain", **fields}
         fields = {n: v for n, v in fields.items() if v is not None}
         status = 200
-        if body is None:
+        if key in server.broken:
+            status, body, fields = server.broken[key], b"<Error><Code>Broken</Code></Error>", {}
+        elif body is None:
             status, body, fields = 404, b"<Error><Code>NoSuchKey</Code></Error>", {}
         elif self.headers.get("If-Match") not in (None, fields.get("ETag")):
             status, body, fields = 412, b"<Error><Code>PreconditionFailed</Code></Error>", {}
@@ -31,8 +35,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             fields["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
             body = body[first:last + 1]
         self.send_response_only(status)
-        for name, value in {"Date": formatdate(usegmt=True), **fields}.items():
-            self.send_header(name, value)
+        for name, value in fields.items():
+            for line in value if isinstance(value, list) else [value]:
+                self.send_header(name, line)
+        if server.closing:
+            self.send_header("Connection", "close")
         if status != 304:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -46,14 +53,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Scripted(http.server.ThreadingHTTPServer):
-    """objects: {key: (body, fields)}; a field of None is left out. seen: [(path, fields)] of requests."""
+    """objects: {key: (body, fields)}; a field of None is left out, one of a list is as many lines. broken: {key: status} of an
+    error. held: {key: event} that the answer waits for. closing: no connection is kept. seen: [(path, fields)] of requests."""
 
     daemon_threads = True
 
     def __init__(self, host="127.0.0.1"):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, 0), Handler)
-        self.objects, self.seen = {}, []
+        self.objects, self.seen, self.broken, self.held, self.closing = {}, [], {}, {}, False
         self.endpoint = f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}"
 
     def __enter__(self):

@@ -162,7 +162,8 @@ def rough_objects():
 
 def bucket(name, where, ttl):
     made = servers.file_bucket(name, where.folder) if isinstance(where, Directory) else servers.s3_bucket(name, where)
-    return {**made, "cache": {"ttl_seconds": ttl}}
+    # What is missing is asked about each time: the model knows no memory of that.
+    return {**made, "cache": {"ttl_seconds": ttl, "status_ttl": [{"status": 404, "ttl_seconds": 0}]}}
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ TABLE = [
     ("status,status=500,n=0,code=InternalError", None, 502, 502),
     ("status,status=503,n=0", None, 503, 503),
     ("status,status=503,n=0,code=SlowDown,after=1", None, 503, 503),
-    ("status,status=404,code=NoSuchKey", None, 404, 200),
-    ("status,status=404,code=NoSuchVersion", None, 404, 200),
+    ("status,status=404,code=NoSuchKey", None, 404, 404),  # remembered for 10 s
+    ("status,status=404,code=NoSuchVersion", None, 404, 404),
     ("status,status=403,code=AccessDenied", None, 403, 200),
     ("status,status=404,code=NoSuchBucket", None, 502, 200),
     ("status,status=403,code=InvalidAccessKeyId", None, 502, 200),

@@ -6,6 +6,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const struct caching caching = {.enabled = true, .ttl_s = 60, .heuristic_max_s = 100};
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct memory *memory;
@@ -32,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct writer w = writer_of(again, head.encoded_bytes);
         head_encode(&head, &w);
         CHECK(again && !w.failed);
-        volatile int64_t fresh = head_fresh_for(&head, 60, 1800000000);
+        volatile int64_t fresh = head_fresh_for(&head, &caching, 1800000000);
         (void)fresh;
     }
     item_unref(&item);

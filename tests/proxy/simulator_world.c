@@ -65,7 +65,7 @@ static void configure(struct world *world)
         .name = "b",
         .path_prefix = "/b",
         .origin = {.name = "b", .endpoint = "file:///nonexistent", .bucket = "b"},
-        .cache_enabled = plan->cached,
+        .caching = {.enabled = plan->cached, .ttl_s = plan->ttl_s},
         .max_item_bytes = plan->max_item_bytes,
     };
     world->settings = (struct settings){
@@ -77,7 +77,6 @@ static void configure(struct world *world)
             .disk = plan->disk,
             .memory_bytes = plan->memory_bytes,
             .memory_item_bytes = plan->memory_item_bytes,
-            .default_ttl_s = plan->ttl_s,
             .chunk_bytes = plan->chunk_bytes},
     };
 }

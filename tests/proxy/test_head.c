@@ -33,6 +33,8 @@ static int teardown(void **state)
     return 0;
 }
 
+static const struct caching s3 = {.enabled = true, .ttl_s = 3600};
+
 #define FIELD(n, v)                                                                                          \
     {                                                                                                        \
         BYTES(n), BYTES(v)                                                                                   \
@@ -65,7 +67,7 @@ static struct head made(struct stage *stage)
     struct head head;
     struct origin_head answer = answer_of(some_fields, 8);
     struct head_times times = {.request_s = 1000, .response_s = 1000};
-    assert_int_equal(head_from_origin(&head, &answer, times, 65536, &stage->arena), 0);
+    assert_int_equal(head_from_origin(&head, &answer, &s3, times, 65536, &stage->arena), 0);
     return head;
 }
 
@@ -96,7 +98,7 @@ static void keeps_what_belongs_to_the_object(void **state)
     assert_true(head.strong);
     assert_int_equal(head.lifetime_s, 60);
     assert_int_equal(head.initial_age_s, 7);
-    assert_int_equal(head_fresh_for(&head, 3600, 1010), 60 - 7 - 10);
+    assert_int_equal(head_fresh_for(&head, &s3, 1010), 60 - 7 - 10);
     assert_int_equal(head.last_modified_s, 784111777);
 }
 
@@ -114,12 +116,12 @@ static void named_fields_are_not_kept(void **state)
     struct head_times times = {.request_s = 1000, .response_s = 1000};
     struct origin_head answer = answer_of(fields, 4);
     struct head head, fresh;
-    assert_int_equal(head_from_origin(&head, &answer, times, 65536, &stage->arena), 0);
+    assert_int_equal(head_from_origin(&head, &answer, &s3, times, 65536, &stage->arena), 0);
     assert_true(bytes_equal(head.fields,
         BYTES("X-Three: 3\r\nCache-Control: max-age=60, private=\"x-one\", no-cache=\"X-Two\"\r\n")));
     assert_true(!head.no_store && !head.no_cache && head.lifetime_s == 60);
     answer = answer_of(later, 1);
-    assert_int_equal(head_freshen(&fresh, &head, &answer, times, &stage->arena), 0);
+    assert_int_equal(head_freshen(&fresh, &head, &answer, &s3, times, &stage->arena), 0);
     assert_true(bytes_equal(fresh.fields, BYTES("Cache-Control: private=\"X-Three\", max-age=5\r\n")));
 }
 
@@ -184,7 +186,7 @@ static void larger_than_one_extent(void **state)
     struct origin_field field = {BYTES("x-amz-meta-large"), bytes_of(value, sizeof value)};
     struct origin_head answer = answer_of(&field, 1);
     struct head head, back;
-    assert_int_equal(head_from_origin(&head, &answer, (struct head_times){0}, 65536, &stage->arena), 0);
+    assert_int_equal(head_from_origin(&head, &answer, &s3, (struct head_times){0}, 65536, &stage->arena), 0);
     struct item *item = encoded(stage, &head, (struct bytes){0});
     assert_int_equal(head_decode(&back, item, &stage->arena), 0);
     assert_true(bytes_equal(back.fields, head.fields));
@@ -199,7 +201,7 @@ static void a_304_replaces_what_it_names(void **state)
         FIELD("cache-control", "max-age=10"), FIELD("x-new", "1"), FIELD("Content-Length", "0")};
     struct origin_head answer = {.status = 304, .fields = news, .field_count = 3};
     struct head_times times = {.request_s = 2000, .response_s = 2001};
-    assert_int_equal(head_freshen(&fresh, &head, &answer, times, &stage->arena), 0);
+    assert_int_equal(head_freshen(&fresh, &head, &answer, &s3, times, &stage->arena), 0);
     assert_true(bytes_equal(fresh.fields,
         BYTES(
             "Content-Type: text/plain\r\nETag: \"abc\"\r\nx-amz-meta-Name: v\r\ncache-control: max-age=10\r\n"
@@ -216,13 +218,13 @@ static void may_have_no_length_but_whole(void **state)
     struct head head;
     struct origin_head answer = answer_of(NULL, 0);
     answer.content_length = UINT64_MAX;
-    assert_int_equal(head_from_origin(&head, &answer, (struct head_times){0}, 65536, &stage->arena), 0);
+    assert_int_equal(head_from_origin(&head, &answer, &s3, (struct head_times){0}, 65536, &stage->arena), 0);
     assert_false(head_has_length(&head));
     assert_false(head_rest_fetchable(&head));
     answer.status = 206;
     answer.total = UINT64_MAX;
     assert_int_equal(
-        head_from_origin(&head, &answer, (struct head_times){0}, 65536, &stage->arena), E_PROTOCOL);
+        head_from_origin(&head, &answer, &s3, (struct head_times){0}, 65536, &stage->arena), E_PROTOCOL);
 }
 
 static void a_line_is_a_name_and_a_value(void **state)

@@ -71,17 +71,13 @@ static void set_up(struct stage *stage, enum io_choice choice)
     stage->bucket = (struct bucket_settings){.name = "b",
         .path_prefix = "/b",
         .origin = {.name = "b", .endpoint = "file:///nonexistent", .bucket = "b"},
-        .cache_enabled = true,
+        .caching = {.enabled = true, .ttl_s = 3600},
         .max_item_bytes = UINT64_MAX};
-    stage->settings =
-        (struct settings){.server = {.first_byte_timeout_ns = 1000000000, .max_concurrent_requests = 10},
-            .buckets = &stage->bucket,
-            .bucket_count = 1,
-            .cache = {.enabled = true,
-                .memory = true,
-                .memory_item_bytes = UINT64_MAX,
-                .default_ttl_s = 3600,
-                .chunk_bytes = 262144}};
+    stage->settings = (struct settings){
+        .server = {.first_byte_timeout_ns = 1000000000, .max_concurrent_requests = 10},
+        .buckets = &stage->bucket,
+        .bucket_count = 1,
+        .cache = {.enabled = true, .memory = true, .memory_item_bytes = UINT64_MAX, .chunk_bytes = 262144}};
     struct memory_config memory = {.budget_bytes = 64u << 20};
     CHECK(memory_create(&stage->memory, &memory) == 0);
     CHECK(cache_create(&stage->cache, stage->memory, NULL) == 0);
