@@ -55,7 +55,7 @@ struct plan {
     bool memory_is_small;
     uint64_t memory_bytes, disk_bytes, memory_item_bytes, max_item_bytes;
     uint32_t chunk_bytes;
-    unsigned ttl_s, max_concurrent, requests, lives, clients;
+    unsigned ttl_s, stale_s, missing_s, max_concurrent, requests, lives, clients;
     struct fake_options origin;
     struct fake_network network;
     enum ending ending;

@@ -35,7 +35,10 @@ static bool is_strong(const struct object *object)
 
 static bool is_faulty(const struct client *client, const struct ask *ask)
 {
-    return client->world->dying || ask->object->faulty_until_ns >= ask->asked_ns;
+    /* What the origin said to be missing is remembered for so long, in whole seconds. */
+    uint64_t remembered_ns = (client->world->plan.missing_s + 1) * NS_PER_S;
+    uint64_t until_ns = ask->object->faulty_until_ns;
+    return client->world->dying || until_ns >= ask->asked_ns || ask->asked_ns - until_ns <= remembered_ns;
 }
 
 static uint64_t ttl_ns(const struct world *world, const struct object *object, unsigned version)
@@ -43,7 +46,7 @@ static uint64_t ttl_ns(const struct world *world, const struct object *object, u
     if (!world->plan.cached || object->kind == OBJECT_NO_CACHE || object->kind == OBJECT_NO_STORE)
         return 0;
     uint64_t age_s = object->max_age_s[version];
-    return (age_s != UINT32_MAX ? age_s : world->plan.ttl_s) * NS_PER_S;
+    return (age_s != UINT32_MAX ? age_s : world->plan.ttl_s) * NS_PER_S + world->plan.stale_s * NS_PER_S;
 }
 
 /* May it be answered with this version? Those without a strong tag may be joined as long as a client reads.

@@ -20,6 +20,8 @@ static void draw_settings(struct plan *plan, struct random *random)
 {
     plan->chunk_bytes = (uint32_t)ONE_OF(16384, 65536, 65536, 262144);
     plan->ttl_s = (unsigned)ONE_OF(1, 5, 20, 60, 600);
+    plan->stale_s = one_in(random, 2) ? (unsigned)ONE_OF(3, 30) : 0;
+    plan->missing_s = one_in(random, 2) ? (unsigned)ONE_OF(1, 10) : 0;
     plan->memory_is_small = one_in(random, 2);
     plan->memory_bytes = plan->memory_is_small ? 8u << 20 : 64u << 20;
     plan->memory = !plan->disk || !one_in(random, 4);

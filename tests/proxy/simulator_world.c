@@ -65,7 +65,12 @@ static void configure(struct world *world)
         .name = "b",
         .path_prefix = "/b",
         .origin = {.name = "b", .endpoint = "file:///nonexistent", .bucket = "b"},
-        .caching = {.enabled = plan->cached, .ttl_s = plan->ttl_s},
+        .caching = {.enabled = plan->cached,
+            .ttl_s = plan->ttl_s,
+            .stale_while_revalidate_s = plan->stale_s,
+            .stale_if_error_s = plan->stale_s,
+            .statuses = {{404, plan->missing_s}},
+            .status_count = 1},
         .max_item_bytes = plan->max_item_bytes,
     };
     world->settings = (struct settings){
