@@ -124,6 +124,8 @@ static int add_ours(const struct origin_request *request, struct outgoing *built
     error = add_wish(error, built, request->if_match.len > 0, BYTES("If-Match"), request->if_match);
     error = add_wish(
         error, built, request->if_none_match.len > 0, BYTES("If-None-Match"), request->if_none_match);
+    error = add_wish(error, built, request->if_modified_since.len > 0, BYTES("If-Modified-Since"),
+        request->if_modified_since);
     error = add_wish(error, built, request->wants_trailers, BYTES("TE"), BYTES("trailers"));
     error = add_wish(error, built, request->wants_trailers, BYTES("Connection"), BYTES("TE"));
     error = add_wish(error, built, says_empty, BYTES("Content-Length"), BYTES("0"));

@@ -101,6 +101,7 @@ struct origin_request {
     struct bytes key;                     /* decoded, 1 to 1,024 bytes */
     struct bytes version_id;              /* or empty */
     struct bytes if_match, if_none_match; /* entity tags as received, or empty */
+    struct bytes if_modified_since;       /* a date, for what has no tag; or empty */
     struct bytes request_id;              /* for log lines */
 
     /* Of kind http only, instead of key and version_id. Whatever frames or steers the message on the wire is

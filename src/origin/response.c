@@ -302,13 +302,19 @@ static void fill_head(const struct response *response, struct origin_head *head)
     }
 }
 
+/* A 304 answers nothing else. */
+static bool asks_for_change(const struct origin_request *request)
+{
+    return request->if_none_match.len > 0 || request->if_modified_since.len > 0;
+}
+
 int response_judge(
     const struct response *response, const struct origin_request *request, struct origin_head *head)
 {
     CHECK(response->complete);
     fill_head(response, head);
     if (response->status == 304)
-        return request->if_none_match.len > 0 ? 0 : E_PROTOCOL;
+        return asks_for_change(request) ? 0 : E_PROTOCOL;
     if (response->status != 200 && response->status != 206)
         return E_PROTOCOL;
     if (request->if_match.len > 0 && !answer_tags_match(request->if_match, response->etag, true))
@@ -335,7 +341,7 @@ int response_judge_any(
         return E_CHANGED;
     if (response->status == 206)
         return judge_range(response, request);
-    return response->status == 304 && request->if_none_match.len == 0 ? E_PROTOCOL : 0;
+    return response->status == 304 && !asks_for_change(request) ? E_PROTOCOL : 0;
 }
 
 void response_interim(const struct response *response, struct origin_head *head)

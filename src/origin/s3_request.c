@@ -82,6 +82,8 @@ int s3_request_build(
         add(&fields, BYTES("If-Match"), request->if_match);
     if (request->if_none_match.len > 0)
         add(&fields, BYTES("If-None-Match"), request->if_none_match);
+    if (request->if_modified_since.len > 0)
+        add(&fields, BYTES("If-Modified-Since"), request->if_modified_since);
     if (request->want_checksum)
         add(&fields, BYTES("x-amz-checksum-mode"), BYTES("ENABLED"));
     if (is_signed) {

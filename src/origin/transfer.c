@@ -219,7 +219,7 @@ static void set_request(struct transfer *transfer)
     request->first = transfer->object.first + transfer->taken;
     request->last = transfer->object.last;
     request->if_match = object_etag(transfer);
-    request->if_none_match = (struct bytes){0};
+    request->if_none_match = request->if_modified_since = (struct bytes){0};
     counter_add(&transfer->job.origin->stats.resumed, 1);
 }
 

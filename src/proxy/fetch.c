@@ -164,10 +164,16 @@ static void ask_for_range(const struct request *request, struct flight_spec *spe
         spec->ranged = false;
 }
 
+/* RFC 9111 4.3.1: by the tag, or by the date of the last change. */
+static bool has_validator(const struct head *head)
+{
+    return head->etag.len > 0 || head->has_last_modified;
+}
+
 struct flight_spec request_revalidation(const struct request *request)
 {
     struct flight_spec spec = basic_spec(request);
-    spec.revalidate = request->head.etag.len > 0;
+    spec.revalidate = has_validator(&request->head);
     spec.stored = &request->head;
     spec.stored_item = request->head_item;
     spec.head_only = request->http->method == HTTP_HEAD;
@@ -182,7 +188,7 @@ void request_fetch(struct request *request)
     if (!waiter_ready(request))
         return;
     struct flight_spec spec = basic_spec(request);
-    bool stale = request->head_known && request->head.etag.len > 0;
+    bool stale = request->head_known && has_validator(&request->head);
     request->was_stale |= request->head_known;
     if (!request->head_known)
         drop_head(request);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "http/date.h"
 
 void fill_put(struct flight *flight, struct item *item, unsigned where)
 {
@@ -131,7 +132,19 @@ static void fetch_done(struct origin_fetch *fetch)
     end(flight);
 }
 
-static struct origin_request request_of(const struct flight *flight)
+/* For a head without a tag. Without memory for it nothing is asked, and all comes. */
+static struct bytes modified_since(struct flight *flight)
+{
+    const struct head *stored = &flight->stored;
+    if (!flight->spec.revalidate || stored->etag.len > 0 || !stored->has_last_modified)
+        return (struct bytes){0};
+    uint8_t *text = arena_take(&flight->arena, DATE_LEN);
+    if (text)
+        date_format(stored->last_modified_s, text);
+    return bytes_of(text, text ? DATE_LEN : 0);
+}
+
+static struct origin_request request_of(struct flight *flight)
 {
     const struct flight_spec *spec = &flight->spec;
     return (struct origin_request){
@@ -144,6 +157,7 @@ static struct origin_request request_of(const struct flight *flight)
         .version_id = spec->version_id,
         .if_match = spec->go_on ? flight->stored.etag : (struct bytes){0},
         .if_none_match = spec->revalidate ? flight->stored.etag : (struct bytes){0},
+        .if_modified_since = modified_since(flight),
         .request_id = spec->request_id,
     };
 }

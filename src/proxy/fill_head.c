@@ -154,7 +154,7 @@ static bool is_in_store(const struct flight *flight)
  * nobody may find the old one: who looks it up joins this flight instead. */
 static void hide_replaced(struct flight *flight, const struct head *head)
 {
-    bool same = flight->spec.stored && bytes_equal(head->etag, flight->stored.etag);
+    bool same = flight->spec.stored && head->etag.len > 0 && bytes_equal(head->etag, flight->stored.etag);
     if (flight->spec.caching->enabled && !flight->spec.go_on && !is_in_store(flight) && !same)
         cache_forget(flight->flights->cache, identity_head_key(flight->identity));
 }

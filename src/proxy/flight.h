@@ -69,7 +69,7 @@ struct flight_spec {
     bool ranged; /* [first, last], chunk-aligned unless pass */
     uint64_t first, last;
     bool pass;                 /* alone, nothing stored */
-    bool revalidate;           /* If-None-Match of `stored` */
+    bool revalidate;           /* If-None-Match of `stored`, or If-Modified-Since */
     bool go_on;                /* the body of `stored`, by If-Match; else a head is asked for */
     bool join_only;            /* leads none */
     bool look_again;           /* see FLIGHT_STORED */

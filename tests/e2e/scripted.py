@@ -28,6 +28,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status, body, fields = 412, b"<Error><Code>PreconditionFailed</Code></Error>", {}
         elif self.headers.get("If-None-Match", "") == fields.get("ETag"):
             status = 304
+        elif self.headers.get("If-Modified-Since", "") == fields.get("Last-Modified"):
+            status = 304
         elif self.headers.get("Range"):
             first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
             first, last = int(first), min(int(last or len(body)), len(body) - 1)

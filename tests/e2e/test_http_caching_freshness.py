@@ -130,6 +130,36 @@ def test_3_2_a_304_updates_what_is_stored(start, origin, tier):
     assert answer.cache == "HIT" and len(origin.asked("k")) == 2
 
 
+def test_4_3_1_validators(start, origin, tier):
+    """A weak tag and, where there is no tag, the date: both ask, and a 304 keeps the body, small or in chunks."""
+    ours = start()
+    changed = date(-1000)
+    for name, size in ("small", 100), ("large", 600_000):
+        for kind, fields in ("weak", {"ETag": 'W/"a"'}), ("date", {"ETag": None, "Last-Modified": changed}):
+            key, fields = f"{name}-{kind}", {"Cache-Control": "max-age=60", **fields}
+            origin.objects[key] = (b"1" * size, {**fields, **STALE})
+            assert ask(ours.port, f"/b/{key}").cache == "MISS"
+            origin.objects[key] = (b"1" * size, fields)
+            for expected in "REVALIDATED", "HIT":
+                answer = ask(ours.port, f"/b/{key}")
+                assert (answer.cache, answer.body) == (expected, b"1" * size), (key, answer)
+            asked = origin.asked(key)[-1]
+            assert asked.get("If-None-Match") == fields["ETag"] and asked.get("If-Modified-Since") == fields.get("Last-Modified")
+    origin.objects["none"] = (b"1", {"ETag": None, "Cache-Control": "max-age=60", **STALE})
+    assert [ask(ours.port, "/b/none").status for _ in range(2)] == [200, 200]
+    assert not {"If-None-Match", "If-Modified-Since"} & set(origin.asked("none")[-1])
+
+
+def test_4_3_1_what_changed_by_its_date(start, origin, tier):
+    ours = start()
+    origin.objects["k"] = (b"1" * 600_000, {"ETag": None, "Last-Modified": date(-1000), "Cache-Control": "max-age=60", **STALE})
+    assert ask(ours.port, "/b/k").status == 200
+    origin.objects["k"] = (b"2" * 50, {"ETag": None, "Last-Modified": date(-10), "Cache-Control": "max-age=60"})
+    assert ask(ours.port, "/b/k").body == b"2" * 50
+    answer = ask(ours.port, "/b/k")
+    assert answer.cache == "HIT" and answer.body == b"2" * 50
+
+
 def test_4_3_5_head_freshens_what_is_stored(start, origin, tier):
     ours = start()
     origin.objects["k"] = (b"body", {"Cache-Control": "max-age=60", **STALE})

@@ -142,6 +142,7 @@ static void test_judge(void **state)
         {"HTTP/1.1 204 No\r\n\r\n", {0}, E_PROTOCOL, 0},
         {"HTTP/1.1 304 Not Modified\r\n\r\n", {0}, E_PROTOCOL, 0},
         {"HTTP/1.1 304 Not Modified\r\n\r\n", {.if_none_match = BYTES("\"a\"")}, 0, UINT64_MAX},
+        {"HTTP/1.1 304 Not Modified\r\n\r\n", {.if_modified_since = BYTES("x")}, 0, UINT64_MAX},
         {PART "Content-Range: bytes 0-4/5\r\n\r\n", {0}, E_PROTOCOL, 0},
         {PART "\r\n", {.ranged = true, .first = 0, .last = 4}, E_PROTOCOL, 0},
         {PART "Content-Range: bytes */5\r\n\r\n", {.ranged = true, .first = 0, .last = 4}, E_PROTOCOL, 0},
