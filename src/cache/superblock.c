@@ -132,18 +132,26 @@ int superblock_decode(struct superblock *block, struct bytes copy)
     return 0;
 }
 
+/* Does the copy claim to be of a newer format, and prove it by a checksum where this one has it? */
+static bool proves_newer(const uint8_t *copy)
+{
+    struct reader r = reader_of(bytes_of(copy + CHECKSUM_AT, 8));
+    return read_u64(&r) == XXH3_64bits_withSeed(copy, CHECKSUM_AT, CHECKSUM_SEED);
+}
+
 int superblock_choose(struct superblock *block, struct bytes copies)
 {
     int worst = E_FOREIGN;
     bool found = false;
     *block = (struct superblock){0};
     for (unsigned i = 0; i < SUPERBLOCK_COPIES && copies.len >= (i + 1) * (size_t)SUPERBLOCK_BYTES; i++) {
+        const uint8_t *copy = copies.ptr + i * SUPERBLOCK_BYTES;
         struct superblock one;
-        int result = superblock_decode(&one, bytes_of(copies.ptr + i * SUPERBLOCK_BYTES, SUPERBLOCK_BYTES));
-        if (result == E_UNSUPPORTED)
+        int result = superblock_decode(&one, bytes_of(copy, SUPERBLOCK_BYTES));
+        if (result == E_UNSUPPORTED && proves_newer(copy))
             return result;
-        if (result == E_CORRUPT)
-            worst = E_CORRUPT;
+        if (result == E_UNSUPPORTED || (result == E_CORRUPT && worst == E_FOREIGN))
+            worst = result;
         if (result == 0 && (!found || one.counter > block->counter)) {
             *block = one;
             found = true;
