@@ -93,11 +93,26 @@ static bool add_scanned(struct rows *rows, const struct segment_item *item, uint
     return add(rows, &row);
 }
 
+/* One step of the scan, within the window. */
+static int scan_step(struct rows *rows, struct segment_item *item)
+{
+    const struct device *device = rows->device;
+    uint64_t place = device_segment_place(device, rows->segment);
+    uint32_t offset = rows->load.offset, in_window = offset - rows->load.window;
+    uint8_t *at = rows->load.buffer + in_window;
+    size_t len = rows->load.window_len - in_window;
+    int result = segment_scan(item, bytes_of(at, len), offset, device->seed, place, &rows->load.offset);
+    if (result >= 0 || (result == E_TRUNCATED && in_window >= SEGMENT_BLOCK) ||
+        !segment_item_mend(at, len, device->seed, place + offset))
+        return result;
+    counter_add(&rows->device->stats.corrupt, 1);
+    return segment_scan(item, bytes_of(at, len), offset, device->seed, place, &rows->load.offset);
+}
+
 static void window_done(struct io_op *op)
 {
     struct rows *rows = rows_of(op);
     struct device *device = rows->device;
-    uint64_t place = device_segment_place(device, rows->segment);
     if (!read_ok(rows, op)) {
         finish(rows, (int)(op->result < 0 ? op->result : E_TRUNCATED));
         worker_op_end(device->home);
@@ -111,9 +126,7 @@ static void window_done(struct io_op *op)
             break;
         }
         struct segment_item item;
-        struct bytes from = bytes_of(rows->load.buffer + (offset - rows->load.window),
-            rows->load.window + rows->load.window_len - offset);
-        result = segment_scan(&item, from, offset, device->seed, place, &rows->load.offset);
+        result = scan_step(rows, &item);
         if (result == 1 &&
             (item.generation != rows->generation || rows->load.offset > device->segment_bytes ||
                 !add_scanned(rows, &item, offset)))

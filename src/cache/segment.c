@@ -106,6 +106,25 @@ int segment_item_decode(struct segment_item *item, struct bytes from, uint64_t s
     return 0;
 }
 
+bool segment_item_mend(uint8_t *at, size_t len, uint64_t seed, uint64_t place)
+{
+    struct segment_item item;
+    struct reader r = reader_of(bytes_of(at, len));
+    read_u64(&r);
+    uint32_t magic = read_u32(&r);
+    if (r.failed || __builtin_popcount(magic ^ ITEM_MAGIC) > 1)
+        return false;
+    len = len < SEGMENT_BLOCK ? len : SEGMENT_BLOCK;
+    for (size_t bit = 0; bit < 8 * len; bit++) {
+        at[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        int result = segment_item_decode(&item, bytes_of(at, len), seed, place);
+        if (result == 0)
+            return true;
+        at[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    return false;
+}
+
 uint64_t segment_checksum(uint64_t seed, const void *block, size_t len)
 {
     CHECK(len > 0 && len <= SEGMENT_CHECKED_BYTES);
@@ -204,12 +223,13 @@ int segment_footer_decode(
     return 0;
 }
 
+/* Zeroes, but for one bit. */
 static bool is_padding(struct bytes from)
 {
-    for (size_t i = 0; i < from.len; i++)
-        if (from.ptr[i] != 0)
-            return false;
-    return true;
+    int bits = 0;
+    for (size_t i = 0; i < from.len && bits <= 1; i++)
+        bits += __builtin_popcount(from.ptr[i]);
+    return bits <= 1;
 }
 
 int segment_scan(struct segment_item *item, struct bytes from, uint32_t offset, uint64_t seed,

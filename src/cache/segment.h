@@ -20,7 +20,8 @@
  *
  * Padding is zeroes up to the next 4 KiB boundary. A scan goes from header to header and over padding; it
  * ends at the first thing that is neither. It never looks into payloads, so nothing in them can be taken for
- * an item.
+ * an item. One flipped bit does not end it, for what lies behind may hide what lies before: a header with one
+ * wrong bit is mended, padding may have one. (When its item is read, it is not mended, and is a miss.)
  *
  * The table lies at the segment's end: rows in order of offset, then the footer in the last 64 bytes.
  * A row (the hash of a remove record's is that of what it hides, that of an object's purge is of its name,
@@ -110,6 +111,9 @@ void segment_item_encode(
 /* E_TRUNCATED: it needs more bytes than these, as far as can be told. E_CORRUPT: not a header. */
 MUST_CHECK int segment_item_decode(
     struct segment_item *item, struct bytes from, uint64_t seed, uint64_t place);
+/* Puts right the one bit that keeps the header at `at` from decoding; false, and nothing changed, if there is
+ * none. Not for headers longer than 4 KiB. */
+bool segment_item_mend(uint8_t *at, size_t len, uint64_t seed, uint64_t place);
 /* Of one block of payload (the last may be short). */
 uint64_t segment_checksum(uint64_t seed, const void *block, size_t len);
 /* Whether block `number` of the item has the checksum in its header. */

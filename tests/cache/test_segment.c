@@ -182,6 +182,37 @@ static void bodies_are_never_items(void **state)
     free(buf);
 }
 
+/* Any one bit of header or padding may be wrong, two are the end. */
+static void one_bit_does_not_end_a_scan(void **state)
+{
+    (void)state;
+    uint8_t *buf = calloc(1, 1 << 17), *whole = calloc(1, 1 << 17);
+    static const uint32_t value_lens[] = {0, 100, 40000, 70000};
+    for (unsigned i = 0; i < sizeof value_lens / sizeof value_lens[0]; i++) {
+        uint32_t len = put(whole, PLACE, "mended", value_lens[i], 5, 7);
+        uint32_t meta = SEGMENT_HEADER_FIXED + 6 + 8 * segment_checksum_count(value_lens[i]);
+        memcpy(buf, whole, 1 << 17);
+        for (unsigned bit = 0; bit < 8 * meta; bit++) {
+            buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            assert_true(segment_item_mend(buf, len, SEED, PLACE));
+            assert_memory_equal(buf, whole, len);
+        }
+        buf[9] ^= 1;
+        buf[meta - 1] ^= 1;
+        assert_false(segment_item_mend(buf, len, SEED, PLACE));
+        assert_false(segment_item_mend(buf, 11, SEED, PLACE));
+    }
+    struct segment_item item;
+    uint32_t next;
+    memset(buf, 0, 4096);
+    buf[4000] = 8;
+    assert_int_equal(segment_scan(&item, bytes_of(buf, 4080), 16, SEED, PLACE, &next), 0);
+    buf[3000] = 1;
+    assert_int_equal(segment_scan(&item, bytes_of(buf, 4080), 16, SEED, PLACE, &next), E_CORRUPT);
+    free(buf);
+    free(whole);
+}
+
 static void noise_is_survived(void **state)
 {
     (void)state;
@@ -204,6 +235,6 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(layout), cmocka_unit_test(round_trip),
         cmocka_unit_test(every_bit_of_a_header_is_guarded), cmocka_unit_test(table),
         cmocka_unit_test(scan_goes_from_header_to_header), cmocka_unit_test(bodies_are_never_items),
-        cmocka_unit_test(noise_is_survived)};
+        cmocka_unit_test(one_bit_does_not_end_a_scan), cmocka_unit_test(noise_is_survived)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
