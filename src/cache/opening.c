@@ -39,7 +39,7 @@ struct opening {
     struct iovec iov;
     uint8_t *buffer;
     uint64_t buffer_len, mark, piece;
-    bool fresh, truncate;
+    void (*then)(struct opening *opening); /* when there is room */
     struct device_super_write super;
     unsigned supers_left;
     struct snapshot snapshot;
@@ -105,22 +105,28 @@ static void space_ready(struct io_op *op)
     if (op->result < 0)
         refuse(opening, (int)op->result, "there is no room for it");
     else
-        end(opening, 0);
+        opening->then(opening);
 }
 
-static void space(struct opening *opening)
+static void space(struct opening *opening, void (*then)(struct opening *opening))
 {
     struct device *device = opening->device;
     if (device->info.block_device) {
-        end(opening, 0);
+        then(opening);
         return;
     }
+    opening->then = then;
     uint64_t bytes = superblock_end(&device->super);
     struct io_loop *loop = begin(opening, space_ready);
-    if (opening->truncate)
+    if (device->info.size_bytes > bytes)
         io_file_truncate(loop, &opening->op, device->file, bytes);
     else
         io_file_allocate(loop, &opening->op, device->file, bytes);
+}
+
+static void opened_well(struct opening *opening)
+{
+    end(opening, 0);
 }
 
 static void made(struct device_super_write *write, int result)
@@ -131,7 +137,7 @@ static void made(struct device_super_write *write, int result)
     else if (--opening->supers_left > 0)
         device_super_write(write);
     else
-        space(opening);
+        space(opening, opened_well);
 }
 
 static void make(struct opening *opening)
@@ -151,7 +157,9 @@ static void make(struct opening *opening)
     device_super_write(&opening->super);
 }
 
-/* What the configured size makes of the geometry: it may grow; a smaller one starts empty. */
+/* What the configured size makes of the geometry: it may grow; a smaller one starts empty, and so does a file
+ * that was cut off: what is gone may have hidden what is left. Then the superblock says so before the file
+ * gets its size; one that keeps its items gets the room first. */
 static void resize(struct opening *opening)
 {
     struct device *device = opening->device;
@@ -160,13 +168,14 @@ static void resize(struct opening *opening)
         refuse(opening, -EINVAL, "the configured size is too small for its segments");
         return;
     }
-    if (count < device->super.segment_count) {
-        device->starts_empty = true;
-        opening->truncate = true;
-    }
+    bool cut = device->info.regular && device->info.size_bytes < superblock_end(&device->super);
+    device->starts_empty = count < device->super.segment_count || cut;
     device->snapshot_segments = device->super.segment_count;
     device->super.segment_count = count;
-    space(opening);
+    if (device->starts_empty)
+        opened_well(opening);
+    else
+        space(opening, opened_well);
 }
 
 static void not_ours(struct opening *opening, int result)
@@ -233,9 +242,11 @@ static void super_read(struct io_op *op)
     }
     struct bytes copies = bytes_of(opening->buffer, (size_t)op->result);
     int result = superblock_choose(&device->super, copies);
-    if (result == 0)
+    /* A file that has no room yet was never used, and its superblock may not be durable. */
+    bool begun = device->info.regular && device->info.size_bytes == opening->buffer_len;
+    if (result == 0 && !begun)
         resize(opening);
-    else if (result != E_UNSUPPORTED && superblock_is_half_made(copies))
+    else if (result != E_UNSUPPORTED && (result == 0 || superblock_is_half_made(copies)))
         half_made(opening);
     else
         not_ours(opening, result);
@@ -374,7 +385,10 @@ static uint64_t first_generation(const struct device *device, const struct probe
     struct segment_item item;
     uint64_t place = device_segment_place(device, probe->segment);
     struct bytes block = bytes_of(probe->buffer, probe->iov.iov_len);
-    return segment_item_decode(&item, block, device->seed, place) == 0 ? item.generation : 0;
+    int result = segment_item_decode(&item, block, device->seed, place);
+    if (result < 0 && segment_item_mend(probe->buffer, block.len, device->seed, place))
+        result = segment_item_decode(&item, block, device->seed, place);
+    return result == 0 ? item.generation : 0;
 }
 
 static void probed(struct io_op *op)
@@ -547,6 +561,11 @@ static void snapshot_read(struct opening *opening)
     io_file_read(loop, &opening->op, device->file, &opening->iov, 1, device->super.snapshot_offset);
 }
 
+static void serve_empty(struct opening *opening)
+{
+    serve(opening, false);
+}
+
 static void both_written(struct device_super_write *write, int result)
 {
     struct opening *opening = CONTAINER_OF(write, struct opening, super);
@@ -561,7 +580,7 @@ static void both_written(struct device_super_write *write, int result)
     }
     device->generation_limit = device->super.generation_bound;
     if (device->super.dead_below >= device->first_own_generation)
-        serve(opening, false);
+        space(opening, serve_empty);
     else if (opening->mark != 0)
         snapshot_read(opening);
     else
