@@ -36,13 +36,13 @@ static void test_alarm(void **state)
     uint64_t now_ns = io_now_ns(rig.loop);
     alarm_init(&alarm, rig.loop, rang, idle);
     alarm_set(&alarm, now_ns + 10 * NS_PER_S);
-    alarm_set(&alarm, now_ns + 40 * NS_PER_MS); /* earlier */
-    alarm_set(&alarm, now_ns + 80 * NS_PER_MS); /* later */
-    rig_turn_for(&rig, 60 * NS_PER_MS);
+    alarm_set(&alarm, now_ns + 40 * NS_PER_MS);  /* earlier */
+    alarm_set(&alarm, now_ns + 800 * NS_PER_MS); /* later; far enough for a busy machine */
+    rig_turn_for(&rig, 100 * NS_PER_MS);
     assert_int_equal(rings, 0);
-    rig_turn_for(&rig, 60 * NS_PER_MS);
+    rig_turn_for(&rig, 900 * NS_PER_MS);
     assert_int_equal(rings, 1);
-    assert_true(rang_ns >= now_ns + 80 * NS_PER_MS);
+    assert_true(rang_ns >= now_ns + 800 * NS_PER_MS);
     assert_false(alarm_busy(&alarm));
     assert_int_equal(idles, 0);
 
