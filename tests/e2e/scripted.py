@@ -2,6 +2,7 @@
 If-None-Match as S3 does."""
 import http.server
 import socket
+import sys
 import threading
 import time
 from email.utils import formatdate
@@ -33,9 +34,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.headers.get("Range"):
             first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
             first, last = int(first), min(int(last or len(body)), len(body) - 1)
-            status = 206
-            fields["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
-            body = body[first:last + 1]
+            if first < len(body):
+                status = 206
+                fields["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
+                body = body[first:last + 1]
+            else:
+                status, fields["Content-Range"] = 416, f"bytes */{len(body)}"
+                body = b""
         self.send_response_only(status)
         for name, value in fields.items():
             for line in value if isinstance(value, list) else [value]:
@@ -69,6 +74,10 @@ class Scripted(http.server.ThreadingHTTPServer):
     def __enter__(self):
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
         return self
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):  # a client that was killed
+            super().handle_error(request, client_address)
 
     def __exit__(self, *_):
         self.shutdown()
