@@ -31,6 +31,8 @@ BUILDS = {
     "clang-release": ("clang", RELEASE),
     "gcc-no-uring": ("gcc", ["-Dwerror=true", "-Dio_uring=disabled"]),
 }
+# Built with liburing and run where a seccomp filter forbids it: what sees the driver.
+FORBIDDEN_BUILD, FORBIDDEN_SUITES = "clang-release", ["io", "cache", "yata"]
 FUZZ_BUILD = ("clang", ["-Dtests=false", "-Dfuzzers=true", "-Dsanitize=address,undefined,fuzzer-no-link", "-Db_lundef=false"])
 E2E = ["gcc-release", "clang-asan"]
 SANITIZER_ENV = {
@@ -83,16 +85,22 @@ def build(name, compiler, options):
     return done.returncode == 0
 
 
-def unit(name, suites=()):
+def unit(name, suites=(), wrapper=None):
     start = time.monotonic()
     folder = BUILD / name
     arguments = [a for s in suites for a in ("--suite", s)]
+    log = folder / "meson-logs/testlog.json"
+    if wrapper:
+        arguments += ["--wrapper", str(folder / wrapper)]
+        log = log.with_stem(f"testlog-{pathlib.Path(wrapper).name}")
+    log.unlink(missing_ok=True)
     run(["meson", "test", "-C", str(folder), "--no-rebuild", "--print-errorlogs", "-t", "2", *arguments])
-    for line in (folder / "meson-logs/testlog.json").read_text().splitlines():
+    title = f"{name} {pathlib.Path(wrapper).name}" if wrapper else name
+    for line in log.read_text().splitlines():
         test = json.loads(line)
         outcome = {"OK": "passed", "SKIP": "skipped", "EXPECTEDFAIL": "passed"}.get(test["result"], "failed")
-        totals.add(f"{name}: {test['name']}", outcome)
-    step(f"unit tests of {name}", start)
+        totals.add(f"{title}: {test['name']}", outcome)
+    step(f"unit tests of {title}", start)
 
 
 class Job:
@@ -194,6 +202,8 @@ def main():
         for name in names:
             if name in built:
                 unit(name)
+        if FORBIDDEN_BUILD in built:
+            unit(FORBIDDEN_BUILD, FORBIDDEN_SUITES, "tests/io/without_uring")
     if "fuzz" in stages:
         fuzz(LONG_FUZZ_SECONDS if long else FUZZ_SECONDS)
     if "e2e" in stages:

@@ -90,3 +90,25 @@ class Ext4:
             command("umount", self.mount)
         with contextlib.suppress(OSError):
             self.image.unlink()
+
+
+class LoopDevice:
+    """A block device of `mib` MiB; entering gives its path."""
+
+    def __init__(self, image, mib):
+        self.image, self.mib = image, mib
+
+    def __enter__(self):
+        if os.geteuid() != 0:
+            pytest.skip("loop device: wants root")
+        with self.image.open("wb") as image:
+            image.truncate(self.mib << 20)
+        try:
+            self.path = command("losetup", "-f", "--show", self.image).stdout.strip()
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"loop device: {getattr(error, 'stderr', None) or error}")
+        return self.path
+
+    def __exit__(self, *_):
+        command("losetup", "-d", self.path)
+        self.image.unlink()

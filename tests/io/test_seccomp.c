@@ -4,8 +4,6 @@
  * has its own process.
  */
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,22 +22,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "forbid.h"
 #include "io/io.h"
-
-static bool forbid(uint32_t action)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 2, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_enter, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_register, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, action),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof code / sizeof *code, code};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
 
 /* Runs the case in a child; 0: as expected, 77: no seccomp here, 1000 + signal: killed. */
 static int in_child(int (*run)(void))
@@ -66,7 +49,7 @@ static int refused(uint32_t action, const char *word)
 {
     struct io *io;
     struct io_report report;
-    if (!forbid(action))
+    if (!forbid_uring(action))
         return 77;
     if (io_create(&io, &(struct io_config){.choice = IO_URING}, &report) != E_UNSUPPORTED)
         return 1;
@@ -195,7 +178,7 @@ static int run_portable(void)
     struct io *io;
     struct io_report report;
     struct session sessions[2] = {{0}};
-    if (!forbid(SECCOMP_RET_KILL_PROCESS))
+    if (!forbid_uring(SECCOMP_RET_KILL_PROCESS))
         return 77;
     if (io_create(&io, &(struct io_config){.choice = IO_PORTABLE}, &report) != 0 ||
         report.chosen != IO_PORTABLE)
@@ -222,7 +205,7 @@ static void test_portable_makes_no_io_uring_call(void **state)
 /* The filter bites: without this the test above could not fail. */
 static int run_bitten(void)
 {
-    if (!forbid(SECCOMP_RET_KILL_PROCESS))
+    if (!forbid_uring(SECCOMP_RET_KILL_PROCESS))
         return 77;
     syscall(SYS_io_uring_setup, 0, NULL);
     return 0;
