@@ -350,11 +350,9 @@ static void set_upload(struct attempt *attempt, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_TRAILERDATA, attempt);
 }
 
-/* RFC 9110 9.2.2. */
-static bool is_idempotent(struct bytes method)
+bool attempt_is_safe(struct bytes method)
 {
-    static const struct bytes names[] = {
-        BYTES("GET"), BYTES("HEAD"), BYTES("OPTIONS"), BYTES("TRACE"), BYTES("PUT"), BYTES("DELETE")};
+    static const struct bytes names[] = {BYTES("GET"), BYTES("HEAD"), BYTES("OPTIONS"), BYTES("TRACE")};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (bytes_equal(method, names[i]))
             return true;
@@ -370,13 +368,14 @@ static void set_method(struct attempt *attempt, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_NOBODY, request->head_only ? 1L : 0L);
     if (request->upload != NULL)
         set_upload(attempt, easy);
-    if (request->method.len > 0 && !request->head_only) {
-        write_bytes(&w, request->method);
+    bool silent = request->upload == NULL && request->method.len == 0; /* libcurl's own is GET then */
+    if (!silent && !request->head_only) {
+        write_bytes(&w, request->method.len > 0 ? request->method : BYTES("GET"));
         write_u8(&w, '\0');
         CHECK(!w.failed); /* http_request_build has judged it */
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
     }
-    bool alone = request->upload != NULL || !is_idempotent(request->method);
+    bool alone = request->upload != NULL || !attempt_is_safe(request->method);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, attempt->fresh || alone ? 1L : 0L);
 }
 

@@ -66,6 +66,9 @@ struct attempt {
 /* The driver of curl that attempts of this loop share. NULL when memory is short. */
 struct curl_loop *attempt_curl(struct io_loop *loop);
 
+/* Of a request's method (empty: GET or HEAD): it changes nothing (RFC 9110 9.2.1). */
+bool attempt_is_safe(struct bytes method);
+
 void attempt_init(struct attempt *attempt, struct io_loop *loop);
 /* 0, or an error, and then it is idle. */
 MUST_CHECK int attempt_start(struct attempt *attempt);

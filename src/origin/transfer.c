@@ -79,14 +79,10 @@ static uint64_t retry_after_ns(const struct transfer *transfer)
     return retry_after_parse(transfer->attempt.response.retry_after);
 }
 
-/* Whether the request may be sent once more (RFC 9110 9.2.1: safe methods change nothing). */
+/* Whether the request may be sent once more. */
 static bool repeatable(const struct origin_request *request)
 {
-    static const struct bytes safe[] = {BYTES("GET"), BYTES("HEAD"), BYTES("OPTIONS"), BYTES("TRACE")};
-    bool known = request->method.len == 0;
-    for (size_t i = 0; i < sizeof safe / sizeof *safe; i++)
-        known |= bytes_equal(request->method, safe[i]);
-    return known && request->upload == NULL;
+    return attempt_is_safe(request->method) && request->upload == NULL;
 }
 
 static void back_off(struct transfer *transfer, uint64_t wait_ns)

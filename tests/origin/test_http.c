@@ -394,6 +394,14 @@ static void test_upload_with_length(void **state)
         "PUT /base/t?q=1 HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 10\r\n\r\nhelloworld");
 }
 
+static void test_get_with_a_body(void **state)
+{
+    struct ask ask = {
+        .caught.fetch.request = {.verbatim = true}, .upload = {.length = 5}, .pieces = {"hello"}};
+    expect_sent(*state, &ask, "hello",
+        "GET /base/t?q=1 HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 5\r\n\r\nhello");
+}
+
 static void test_upload_in_chunks_with_trailers(void **state)
 {
     static const struct origin_field trailers[] = {{BYTES("X-Sum"), BYTES("5")}, {BYTES("Y"), BYTES("a b")}};
@@ -635,6 +643,7 @@ int main(void)
         STORY(test_wishes_of_a_cache),
         STORY(test_other_host),
         STORY(test_upload_with_length),
+        STORY(test_get_with_a_body),
         STORY(test_upload_in_chunks_with_trailers),
         STORY(test_expectation),
         STORY(test_expectation_refused),
