@@ -142,6 +142,20 @@ static bool build_rules(const struct config_scope *scope, const struct settings 
     return rules != NULL;
 }
 
+static void build_http(const struct config_scope *scope, struct bucket_settings *bucket)
+{
+    const struct config_value *values = scope->values, *drop = &values[KEY_HTTP_QUERY_DROP];
+    static_assert(FORWARDED_X == 0 && FORWARDED_STANDARD == 1 && FORWARDED_OFF == 2, "words of forwarded");
+    bucket->http.on = scope->has_http;
+    bucket->http.forwarded = (enum forwarded_style)values[KEY_HTTP_FORWARDED].number;
+    bucket->http.preserve_host = values[KEY_HTTP_PRESERVE_HOST].number != 0;
+    bucket->http.query = (struct query_rules){
+        .sort = values[KEY_HTTP_QUERY_SORT].number != 0,
+        .drop = drop->texts,
+        .drop_count = (unsigned)drop->number,
+    };
+}
+
 static bool build_buckets(
     const struct config_reading *reading, struct arena *arena, struct settings *settings)
 {
@@ -159,6 +173,7 @@ static bool build_buckets(
         build_caching(&reading->buckets[i], reading->top.values[KEY_MEMORY_TTL].number, &bucket->caching);
         if (!build_rules(&reading->buckets[i], settings, arena, bucket))
             return false;
+        build_http(&reading->buckets[i], bucket);
     }
     return settings->buckets != NULL;
 }

@@ -75,9 +75,29 @@ static void check_server(struct config_reading *reading)
 
 /* ---- buckets ---- */
 
+static void http_origin(const struct config_value *values, struct origin_config *config)
+{
+    *config = (struct origin_config){
+        .protocol = ORIGIN_PROTOCOL_HTTP,
+        .name = values[KEY_BUCKET_NAME].text,
+        .endpoint = values[KEY_HTTP_ENDPOINT].text,
+        .ca_file = values[KEY_HTTP_CA_FILE].text,
+        .first_byte_timeout_ns = values[KEY_HTTP_TIMEOUT].number,
+        .stall_timeout_ns = values[KEY_HTTP_TIMEOUT].number,
+        .max_attempts = (unsigned)values[KEY_HTTP_ATTEMPTS].number,
+        .initial_backoff_ns = values[KEY_HTTP_INITIAL_BACKOFF].number * NS_PER_MS,
+        .max_backoff_ns = values[KEY_HTTP_MAX_BACKOFF].number * NS_PER_MS,
+        .connection_pool_size = (unsigned)values[KEY_HTTP_POOL].number,
+    };
+}
+
 void config_origin(const struct config_scope *bucket, struct origin_config *config)
 {
     const struct config_value *values = bucket->values;
+    if (bucket->has_http) {
+        http_origin(values, config);
+        return;
+    }
     bool has_endpoint = is_filled(&values[KEY_S3_ENDPOINT]);
     *config = (struct origin_config){
         .name = values[KEY_BUCKET_NAME].text,
@@ -148,6 +168,37 @@ static void check_statuses(struct config_reading *reading, unsigned index)
             "expected at most %u statuses", CACHING_STATUSES_MAX - 2);
 }
 
+static void check_http(struct config_reading *reading, unsigned index)
+{
+    const struct config_value *values = reading->buckets[index].values;
+    const struct config_value *endpoint = &values[KEY_HTTP_ENDPOINT];
+    char path[64];
+    if (endpoint->text && strncmp(endpoint->text, "https:", 6) != 0 && values[KEY_HTTP_CA_FILE].given)
+        CHECK_ERROR(reading, values[KEY_HTTP_CA_FILE].line,
+            bucket_key(path, sizeof path, index, "http.ca_file"), "expected only beside an https endpoint");
+    if (values[KEY_HTTP_INITIAL_BACKOFF].number > values[KEY_HTTP_MAX_BACKOFF].number)
+        CHECK_ERROR(reading, values[KEY_HTTP_INITIAL_BACKOFF].line,
+            bucket_key(path, sizeof path, index, "http.retry.initial_backoff_ms"),
+            "expected at most max_backoff_ms (%u)", (unsigned)values[KEY_HTTP_MAX_BACKOFF].number);
+}
+
+/* Exactly one origin. */
+static void check_kind(struct config_reading *reading, unsigned index)
+{
+    const struct config_scope *bucket = &reading->buckets[index];
+    char path[64];
+    if (bucket->has_s3 && bucket->has_http)
+        CHECK_ERROR(reading, bucket->line, bucket_key(path, sizeof path, index, "http"),
+            "expected either s3 or http, found both");
+    else if (bucket->has_s3)
+        check_s3(reading, index);
+    else if (bucket->has_http)
+        check_http(reading, index);
+    else if (bucket->lacks_origin)
+        CHECK_ERROR(reading, bucket->line, bucket_key(path, sizeof path, index, "s3"),
+            "required and missing: expected s3 or http, a mapping");
+}
+
 static void check_repeated(struct config_reading *reading, unsigned index, enum config_id id, const char *key)
 {
     char path[64];
@@ -199,7 +250,9 @@ static void check_origins(struct config_reading *reading)
         origins[i] = NULL;
         if (origin_create(&origins[i], &config, &why) < 0) {
             origins[i] = NULL;
-            CHECK_ERROR(reading, reading->buckets[i].line, bucket_key(path, sizeof path, i, "s3"), "%s", why);
+            CHECK_ERROR(reading, reading->buckets[i].line,
+                bucket_key(path, sizeof path, i, reading->buckets[i].has_http ? "http.endpoint" : "s3"), "%s",
+                why);
         }
         check_identity(reading, origins, i);
     }
@@ -213,8 +266,7 @@ static void check_buckets(struct config_reading *reading)
     for (unsigned i = 0; i < reading->bucket_count; i++) {
         check_repeated(reading, i, KEY_BUCKET_NAME, "name");
         check_repeated(reading, i, KEY_BUCKET_PREFIX, "path_prefix");
-        if (reading->buckets[i].has_s3)
-            check_s3(reading, i);
+        check_kind(reading, i);
         check_statuses(reading, i);
     }
     /* Origins can be made only of values that are right one by one. */

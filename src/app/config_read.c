@@ -143,6 +143,12 @@ static void read_value(struct read_walk *walk, const struct config_key *key, con
 
 /* ---- lists ---- */
 
+static bool names(const struct yaml_node *node, const char *key)
+{
+    const struct yaml_node *child = find_child(node, key);
+    return child && (child->broken || !yaml_is_null(child));
+}
+
 static void fill_fallbacks(struct config_reading *reading, struct config_scope *scope)
 {
     for (size_t i = 0; i < config_key_count; i++)
@@ -181,6 +187,8 @@ static void read_elements(struct read_walk *walk, const struct yaml_node *node, 
             walk->scope = &scopes[index];
             walk->scope->line = child->line;
         }
+        if (scopes && child->kind == YAML_MAPPING)
+            walk->scope->lacks_origin = !names(child, "s3") && !names(child, "http");
         if (child->kind == YAML_MAPPING)
             read_mapping(walk, child);
         else if (!child->broken)
@@ -258,6 +266,7 @@ static void read_known(struct read_walk *walk, const struct config_key *key, con
             read_value(walk, key, node);
     } else if (node->kind == YAML_MAPPING) {
         walk->scope->has_s3 |= strcmp(key->path, "buckets[].s3") == 0;
+        walk->scope->has_http |= strcmp(key->path, "buckets[].http") == 0;
         read_mapping(walk, node);
     } else if (!yaml_is_null(node)) {
         READ_ERROR(walk, node->line, "expected a mapping");

@@ -8,9 +8,10 @@
 #include "app/config_values.h"
 
 struct config_scope {
-    struct config_value values[KEY_IDS];   /* with fallbacks filled in */
-    unsigned line;                         /* where the element begins */
-    bool has_s3;                           /* a bucket: its mapping s3 was read */
+    struct config_value values[KEY_IDS]; /* with fallbacks filled in */
+    unsigned line;                       /* where the element begins */
+    bool has_s3, has_http;               /* a bucket: its mapping s3, http was read */
+    bool lacks_origin;                   /* a bucket that says nothing of the two, not even something wrong */
     struct config_scope *rules, *statuses; /* a bucket: the elements of cache.rules and cache.status_ttl */
     unsigned rule_count, status_count;
 };

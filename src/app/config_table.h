@@ -12,19 +12,21 @@
 
 enum config_type {
     CONFIG_MAPPING,
-    CONFIG_LIST,  /* of mappings; config_read.c knows where each goes */
-    CONFIG_WORDS, /* list of words out of `words` */
+    CONFIG_LIST,    /* of mappings; config_read.c knows where each goes */
+    CONFIG_WORDS,   /* list of words out of `words` */
+    CONFIG_STRINGS, /* list of texts, none empty or twice */
     CONFIG_BOOL,
     CONFIG_INTEGER,
-    CONFIG_STRING,  /* min: shortest length */
-    CONFIG_WORD,    /* one of `words` */
-    CONFIG_SECONDS, /* "30", "30s", "500ms", "5m", "1h": nanoseconds; min, max in seconds */
-    CONFIG_SIZE,    /* "65536", "64KiB", "1MiB": bytes */
-    CONFIG_ADDRESS, /* IP address, or IP address and port */
-    CONFIG_PREFIX,  /* path prefix */
-    CONFIG_URL,     /* http://, https://, file:/// */
-    CONFIG_PATH,    /* of a file or folder */
-    CONFIG_ANY,     /* of a feature that is not built */
+    CONFIG_STRING,   /* min: shortest length */
+    CONFIG_WORD,     /* one of `words` */
+    CONFIG_SECONDS,  /* "30", "30s", "500ms", "5m", "1h": nanoseconds; min, max in seconds */
+    CONFIG_SIZE,     /* "65536", "64KiB", "1MiB": bytes */
+    CONFIG_ADDRESS,  /* IP address, or IP address and port */
+    CONFIG_PREFIX,   /* path prefix */
+    CONFIG_URL,      /* http://, https://, file:/// */
+    CONFIG_HTTP_URL, /* http://, https://, with or without a path */
+    CONFIG_PATH,     /* of a file or folder */
+    CONFIG_ANY,      /* of a feature that is not built */
 };
 
 enum config_use {
@@ -65,6 +67,17 @@ enum config_id {
     KEY_S3_ATTEMPTS,
     KEY_S3_INITIAL_BACKOFF,
     KEY_S3_MAX_BACKOFF,
+    KEY_HTTP_ENDPOINT,
+    KEY_HTTP_CA_FILE,
+    KEY_HTTP_TIMEOUT,
+    KEY_HTTP_POOL,
+    KEY_HTTP_ATTEMPTS,
+    KEY_HTTP_INITIAL_BACKOFF,
+    KEY_HTTP_MAX_BACKOFF,
+    KEY_HTTP_FORWARDED,
+    KEY_HTTP_PRESERVE_HOST,
+    KEY_HTTP_QUERY_SORT,
+    KEY_HTTP_QUERY_DROP,
     KEY_BUCKET_CACHE_ENABLED,
     KEY_BUCKET_TTL,
     KEY_BUCKET_MAX_ITEM,

@@ -169,6 +169,8 @@ static bool parse_scalar(
         return parse_prefix(text, arena, value);
     case CONFIG_URL:
         return parse_url(text);
+    case CONFIG_HTTP_URL:
+        return parse_url(text) && strncmp(text, "http", 4) == 0;
     case CONFIG_PATH:
         return text[0] != 0 && !has_control(text);
     case CONFIG_STRING:
@@ -190,6 +192,38 @@ static bool parse_words(
         value->number |= UINT64_C(1) << index;
     }
     return true;
+}
+
+static bool is_repeated(const struct config_value *value, const char *text)
+{
+    for (uint64_t i = 0; i < value->number; i++)
+        if (strcmp(value->texts[i], text) == 0)
+            return true;
+    return false;
+}
+
+static bool parse_strings(const struct yaml_node *node, struct arena *arena, struct config_value *value)
+{
+    size_t room = 1;
+    for (const struct yaml_node *child = node->first; child; child = child->next)
+        room++;
+    const char **texts = arena_take(arena, room * sizeof *texts);
+    value->texts = texts;
+    for (const struct yaml_node *child = node->first; child && texts; child = child->next) {
+        if (child->kind != YAML_SCALAR || child->text[0] == 0 || has_control(child->text) ||
+            is_repeated(value, child->text))
+            return false;
+        texts[value->number++] = child->text;
+    }
+    return texts != NULL;
+}
+
+static bool parse_sequence(const struct config_key *key, const struct yaml_node *node, struct arena *arena,
+    struct config_value *value)
+{
+    if (node->kind != YAML_SEQUENCE)
+        return false;
+    return key->type == CONFIG_WORDS ? parse_words(key, node, value) : parse_strings(node, arena, value);
 }
 
 /* ---- what was expected ---- */
@@ -229,6 +263,9 @@ static void write_expected(struct writer *w, const struct config_key *key)
         write_format(w, "a list of different words out of ");
         write_words(w, key->words);
         break;
+    case CONFIG_STRINGS:
+        write_format(w, "a list of different texts");
+        break;
     case CONFIG_ADDRESS:
         write_format(w, "an IP address, or IP:port");
         break;
@@ -237,6 +274,9 @@ static void write_expected(struct writer *w, const struct config_key *key)
         break;
     case CONFIG_URL:
         write_format(w, "http://host[:port], https://host[:port] or file:///folder");
+        break;
+    case CONFIG_HTTP_URL:
+        write_format(w, "http://host[:port][/path] or https://host[:port][/path]");
         break;
     case CONFIG_PATH:
         write_format(w, "a path");
@@ -265,6 +305,8 @@ static void write_found(struct writer *w, const struct config_key *key, const st
         write_format(w, ", found a mapping");
     else if (node->kind == YAML_SEQUENCE && key->type == CONFIG_WORDS)
         write_format(w, ", found another word or the same twice");
+    else if (node->kind == YAML_SEQUENCE && key->type == CONFIG_STRINGS)
+        write_format(w, ", found something else, or the same twice");
     else if (node->kind == YAML_SEQUENCE)
         write_format(w, ", found a list");
     else if (key->secret || node->replaced)
@@ -299,8 +341,8 @@ bool config_value_parse(const struct config_key *key, const struct yaml_node *no
 {
     *value = (struct config_value){.given = true, .line = node->line};
     bool strict = key->type == CONFIG_BOOL || key->type == CONFIG_INTEGER;
-    bool fits = key->type == CONFIG_WORDS
-                    ? node->kind == YAML_SEQUENCE && parse_words(key, node, value)
+    bool fits = key->type == CONFIG_WORDS || key->type == CONFIG_STRINGS
+                    ? parse_sequence(key, node, arena, value)
                     : node->kind == YAML_SCALAR && !(strict && node->quoted && !node->replaced) &&
                           parse_scalar(key, node->text, arena, value);
     if (fits)

@@ -14,12 +14,13 @@ struct config_value {
     uint64_t number;  /* bool, integer, size: itself; seconds: in nanoseconds; word: its index; words: a bit
                        * set;  address: the port or 0 */
     const char *text; /* strings, words; address: the host; NULL: nothing */
+    const char *const *texts; /* strings: `number` of them */
 };
 
 #define CONFIG_EXPECTED_MAX 300
 
-/* A scalar node, or a sequence for CONFIG_WORDS. False: `expected` says what would have been right, with what
- * was found unless that could be a secret. */
+/* A scalar node, or a sequence for CONFIG_WORDS and CONFIG_STRINGS. False: `expected` says what would have
+ * been right, with what was found unless that could be a secret. */
 MUST_CHECK bool config_value_parse(const struct config_key *key, const struct yaml_node *node,
     struct arena *arena, struct config_value *value, char expected[CONFIG_EXPECTED_MAX]);
 /* The row's fallback, which must fit (a CHECK); leaves the value empty where there is none. */

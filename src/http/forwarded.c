@@ -83,12 +83,9 @@ unsigned forwarded_make(enum forwarded_style style, const struct http_fields *fi
     UNREACHABLE();
 }
 
-struct bytes via_make(const struct http_fields *fields, unsigned minor, struct writer *w)
+struct bytes via_value(unsigned minor)
 {
-    const uint8_t *start = w->at;
-    write_before(fields, BYTES("via"), w);
-    write_bytes(w, minor == 0 ? BYTES("1.0 " VIA_NAME) : BYTES("1.1 " VIA_NAME));
-    return since(w, start);
+    return minor == 0 ? BYTES("1.0 " VIA_NAME) : BYTES("1.1 " VIA_NAME);
 }
 
 bool via_loops(const struct http_fields *fields)

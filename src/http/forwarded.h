@@ -27,8 +27,9 @@ bool forwarded_replaces(enum forwarded_style style, struct bytes name);
 unsigned forwarded_make(enum forwarded_style style, const struct http_fields *fields,
     const struct forwarded_facts *facts, struct writer *w, struct http_field lines[FORWARDED_FIELDS_MAX]);
 
-/* Via with what was said before us: "1.0 fred, 1.1 yatagarasu". minor: of the message received. */
-struct bytes via_make(const struct http_fields *fields, unsigned minor, struct writer *w);
+/* Our line of Via, to stand behind those that are there: "1.1 yatagarasu". minor: of the message received.
+ * Static. */
+struct bytes via_value(unsigned minor);
 /* Whether this message has passed here so often that it goes in a circle. */
 bool via_loops(const struct http_fields *fields);
 #define VIA_NAME "yatagarasu"

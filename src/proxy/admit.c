@@ -24,9 +24,13 @@ void request_admit(struct request *request)
     uint64_t running =
         atomic_fetch_add_explicit(&proxy->stats.requests_in_progress.value, 1, memory_order_relaxed);
     enum http_method method = request->http->method;
-    if (method == HTTP_OPTIONS)
+    bool read = method == HTTP_GET || method == HTTP_HEAD;
+    bool any = !read && request_is_for_http(proxy, request->http);
+    if (method == HTTP_OPTIONS && !any)
         reply_head_only(request, 204, BYTES(ALLOW), 0);
-    else if (method != HTTP_GET && method != HTTP_HEAD)
+    else if (method == HTTP_TRACE || method == HTTP_CONNECT)
+        reply_error(request, 405, "this method is not served here", BYTES(ALLOW));
+    else if (!read && !any)
         reply_error(request, 405, "only GET, HEAD and OPTIONS are served here", BYTES(ALLOW));
     else if (running >= proxy->settings->server.max_concurrent_requests) {
         counter_add(&proxy->stats.requests_rejected, 1);

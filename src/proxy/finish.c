@@ -146,6 +146,7 @@ void request_end(struct request *request)
     request->step = STEP_END;
     request->wait = WAIT_NOTHING;
     request_deliver_stop(request);
+    pass_stop(request);
     io_cancel(request->worker->loop, &request->deadline);
     request_release(request);
 }
@@ -153,7 +154,8 @@ void request_end(struct request *request)
 void request_release(struct request *request)
 {
     CHECK(request->ending);
-    if (request->sending || io_op_busy(&request->deadline) || !flight_waiter_idle(&request->waiter))
+    if (request->sending || io_op_busy(&request->deadline) || !flight_waiter_idle(&request->waiter) ||
+        pass_busy(request))
         return;
     CHECK(request->held_count == 0);
     uint64_t duration_ns = io_clock_ns(request->worker->loop) - request->started_ns;
@@ -163,6 +165,7 @@ void request_release(struct request *request)
     item_unref(&request->head_item);
     flight_unref(&request->head_flight);
     free(request->private_copy);
+    pass_free(request);
     arena_reset(&request->arena);
     exchange_finish(request->exchange);
 }

@@ -18,6 +18,7 @@ static int make_bucket(struct proxy *proxy, unsigned i, const char **why)
     const struct bucket_settings *settings = &proxy->settings->buckets[i];
     struct bucket *bucket = &proxy->buckets[i];
     bucket->settings = settings;
+    proxy->http_bucket_count += settings->http.on;
     return origin_create(&bucket->origin, &settings->origin, why);
 }
 
@@ -139,6 +140,13 @@ static void on_refused(
     request_refused(context, peer, status, message, lines);
 }
 
+/* Bodies are for HTTP origins; what S3 buckets get of them is dropped by the front. */
+static bool streams(void *context, const struct http_request *request)
+{
+    const struct proxy_worker *worker = context;
+    return request->method != HTTP_HEAD && request_is_for_http(worker->proxy, request);
+}
+
 int proxy_worker_create(struct proxy_worker **worker, struct proxy *proxy, struct io_loop *loop)
 {
     struct proxy_worker *made = calloc(1, sizeof *made);
@@ -151,6 +159,7 @@ int proxy_worker_create(struct proxy_worker **worker, struct proxy *proxy, struc
         .request_bytes = sizeof(struct request),
         .request = on_request,
         .gone = on_gone,
+        .streams = streams,
         .refused = on_refused};
     int result = origin_client_create(&made->origins, loop, proxy->parts.error_log);
     if (result < 0) {

@@ -36,7 +36,7 @@ struct slot {
     struct request *request;
 };
 
-enum step { STEP_LOOKUP, STEP_FETCH, STEP_DELIVER, STEP_END };
+enum step { STEP_LOOKUP, STEP_FETCH, STEP_DELIVER, STEP_PASS, STEP_END };
 
 struct request {
     struct exchange *exchange;
@@ -50,6 +50,7 @@ struct request {
     struct bucket *bucket;
     const struct caching *caching; /* of the key */
     struct bytes key, version_id, identity;
+    struct bytes target; /* of a generic HTTP origin: what it is asked */
 
     /* what the client asks */
     struct conditions conditions;
@@ -83,6 +84,9 @@ struct request {
     enum wait { WAIT_NOTHING, WAIT_DISK, WAIT_ORIGIN } wait;
     uint64_t wait_since_ns;
 
+    /* pass */
+    struct pass *passing;
+
     /* deliver */
     unsigned status;
     struct part *parts, single;
@@ -113,11 +117,13 @@ struct request {
 void request_make_id(struct proxy *proxy, uint8_t id[REQUEST_ID_LEN]);
 /* admit.c: method and limits; then route. */
 void request_admit(struct request *request);
-/* locate.c: path to bucket, key and identity; then lookup. */
+/* locate.c: path to bucket, key and identity; then lookup, or pass. */
 void request_route(struct request *request);
 /* lookup.c: the origin failed with this status; a stored answer may be used although it is stale: true, and
  * it is being used (RFC 5861 4). */
 bool request_use_stale(struct request *request);
+/* locate.c: whether the path is of a bucket with a generic HTTP origin, which takes any method. */
+bool request_is_for_http(const struct proxy *proxy, const struct http_request *http);
 /* lookup.c: finds the head, or goes on to fetch; judges freshness, conditionals and ranges. */
 void request_lookup(struct request *request);
 /* answer.c: a usable head is known: which reply is it? */
@@ -141,6 +147,12 @@ void request_leave_disk(struct request *request);
 /* deliver.c: sends parts; call again whenever something changed. */
 void request_deliver(struct request *request);
 void request_deliver_stop(struct request *request);
+
+/* pass.c: the request and its body to a generic HTTP origin, the answer to the client, nothing stored. */
+void request_pass(struct request *request);
+void pass_stop(struct request *request); /* its fetch, if one runs, ends soon */
+bool pass_busy(const struct request *request);
+void pass_free(struct request *request);
 
 /* reply.c: complete replies without a stored body. `lines` may be empty. */
 void reply_error(struct request *request, unsigned status, const char *message, struct bytes lines);

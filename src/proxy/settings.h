@@ -11,14 +11,22 @@
 
 #include "base/log.h"
 #include "cache/disk.h"
+#include "http/forwarded.h"
 #include "io/io.h"
 #include "origin/origin.h"
 #include "proxy/caching.h"
+#include "proxy/http_key.h"
 
 struct bucket_settings {
     const char *name;
     const char *path_prefix; /* "/", or without a trailing slash */
     struct origin_config origin;
+    struct {
+        bool on; /* origin is a generic HTTP server */
+        enum forwarded_style forwarded;
+        bool preserve_host; /* the client's Host goes to the origin, and is a part of the key */
+        struct query_rules query;
+    } http;
     struct caching caching;
     const struct caching_rule *caching_rules; /* in order; the first that matches holds */
     unsigned caching_rule_count;

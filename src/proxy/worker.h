@@ -20,7 +20,7 @@ struct proxy {
     struct marks *marks;
     struct route_table *routes;
     struct bucket *buckets;
-    unsigned bucket_count;
+    unsigned bucket_count, http_bucket_count;
     struct proxy_stats stats;
     uint64_t instance; /* random: makes request ids unique across restarts */
     _Atomic uint64_t next_request;

@@ -96,7 +96,35 @@ static void test_keys(void **state)
             "c:2: buckets[0].name: required and missing: expected a text that is not empty\n"
             "c:2: buckets[0].path_prefix: required and missing: expected a path that starts with / and "
             "has no . or .. segment\n"
-            "c:2: buckets[0].s3: required and missing: expected a mapping"},
+            "c:2: buckets[0].s3: required and missing: expected s3 or http, a mapping"},
+        {SERVER "buckets: [{name: a, path_prefix: /a, s3: ~}]\n",
+            "c:2: buckets[0].s3: required and missing: expected s3 or http, a mapping"},
+        {SERVER "buckets: [{name: a, path_prefix: /a, s3: 5}]\n", "c:2: buckets[0].s3: expected a mapping"},
+        {SERVER "buckets: [{name: a, path_prefix: /a, http: {}}]\n",
+            "c:2: buckets[0].http.endpoint: required and missing: expected http://host[:port][/path] or "
+            "https://host[:port][/path]"},
+        {SERVER "buckets: [{name: a, path_prefix: /a, http: {endpoint: 'http://h/b'}, s3: {bucket: b, "
+                "region: r}}]\n",
+            "c:2: buckets[0].http: expected either s3 or http, found both"},
+        {SERVER "buckets: [{name: a, path_prefix: /a, http: {endpoint: 'file:///x'}}]\n",
+            "c:2: buckets[0].http.endpoint: expected http://host[:port][/path] or "
+            "https://host[:port][/path], "
+            "found \"file:///x\""},
+        {SERVER "buckets: [{name: a, path_prefix: /a, http: {endpoint: 'http://h/a/../b'}}]\n",
+            "c:2: buckets[0].http.endpoint: the endpoint's path has a dot segment"},
+        {SERVER "buckets: [{name: a, path_prefix: /a, http: {endpoint: 'http://h', ca_file: /x}}]\n",
+            "c:2: buckets[0].http.ca_file: expected only beside an https endpoint"},
+        {SERVER
+            "buckets: [{name: a, path_prefix: /a, http: {endpoint: 'http://h', query: {drop: [a, a]}}}]\n",
+            "c:2: buckets[0].http.query.drop: expected a list of different texts, found something else, or "
+            "the same "
+            "twice"},
+        {SERVER "buckets: [{name: a, path_prefix: /a, http: {endpoint: 'http://h', forwarded: yes}}]\n",
+            "c:2: buckets[0].http.forwarded: expected x-forwarded, forwarded or off, found \"yes\""},
+        {SERVER "buckets: [{name: a, path_prefix: /a, http: {endpoint: 'https://h:1/b/', ca_file: /x, "
+                "forwarded: off, "
+                "preserve_host: true, query: {sort: true, drop: [a, 'b*']}}}]\n",
+            ""},
         {SERVER BUCKET "metrics: {port: 9}\n",
             "c:3: metrics: are on the admin listener: admin.address and admin.port"},
         {SERVER BUCKET "shutdown: 5\n", "c:3: shutdown: belongs to server.shutdown_timeout"},

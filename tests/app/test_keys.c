@@ -131,7 +131,7 @@ static void test_example(void **state)
     for (unsigned i = 0; config_errors_line(&errors, i); i++)
         print_message("%s\n", config_errors_line(&errors, i));
     assert_int_equal(result, 0);
-    assert_int_equal(settings->bucket_count, 2);
+    assert_int_equal(settings->bucket_count, 3);
     assert_null(config_notes(settings));
     config_free(settings);
     config_errors_deinit(&errors);

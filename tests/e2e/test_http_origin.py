@@ -1,0 +1,489 @@
+"""A generic HTTP origin: requests with all methods and bodies pass to it, and its answers to the client, byte for byte where they are
+the message, made anew where they are this connection's."""
+import re
+import threading
+import time
+
+import pytest
+
+import raw_origin
+import servers
+from raw_origin import script
+from wire import Wire, ask, wait_until
+
+MIB = 1 << 20
+
+
+def http_bucket(name, origin, prefix=None, base="", **keys):
+    return {"name": name, "path_prefix": prefix or f"/{name}", "http": {"endpoint": origin.endpoint + base, "timeout": 5, **keys}}
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    with raw_origin.RawOrigin() as origin:
+        buckets = [http_bucket("w", origin),
+                   http_bucket("base", origin, base="/base"),
+                   http_bucket("plain", origin, forwarded="forwarded"),
+                   http_bucket("off", origin, forwarded="off"),
+                   http_bucket("host", origin, preserve_host=True),
+                   http_bucket("query", origin, query={"sort": True, "drop": ["utm_*", "session"]}),
+                   servers.s3_bucket("s3", origin)]
+        ours = servers.Yatagarasu(tmp_path_factory.mktemp("http_origin"), buckets,
+                                  server={"security_limits": {"max_body_size": 512 * MIB}})
+        ours.start()
+        yield ours, origin
+        problems = ours.stop()
+        assert not problems, problems
+
+
+# ---- the request ----
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "M-SEARCH", "get"])
+def test_all_methods_pass(stage, method):
+    ours, origin = stage
+    answer = ask(ours.port, "/w/methods?x=1", method=method)
+    assert answer.status == 200 and answer.body == (b"" if method == "HEAD" else b"0"), answer
+    assert origin.last("/methods").line == f"{method} /methods?x=1 HTTP/1.1"
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
+def test_what_would_show_or_tunnel_does_not(stage, method):
+    ours, origin = stage
+    before = len(origin.seen)
+    target = "localhost:80" if method == "CONNECT" else "/w/trace"
+    assert ask(ours.port, target, method=method).status == 405
+    assert len(origin.seen) == before
+
+
+@pytest.mark.parametrize("target", ["/a%2Fb/%7e//c%20d", "/a?b=2&a=%31&&x=%zz", "/a?", "/%C3%A4+;p=1", "/"])
+def test_target_and_query_are_passed_on_as_they_are(stage, target):
+    ours, origin = stage
+    assert ask(ours.port, "/w" + target).status == 200
+    assert origin.seen[-1].line == f"GET {target} HTTP/1.1"
+    assert ask(ours.port, "/base" + target).status == 200
+    assert origin.seen[-1].line == f"GET /base{target} HTTP/1.1"
+
+
+def test_dropped_parameters_are_not_asked_for(stage):
+    ours, origin = stage
+    assert ask(ours.port, "/query/q?b=1&utm_source=x&a=2&session=3").status == 200
+    assert origin.seen[-1].line == "GET /q?b=1&a=2 HTTP/1.1"
+    assert ask(ours.port, "/query/q?b=1&session=3", method="POST").status == 200
+    assert origin.seen[-1].line == "POST /q?b=1&session=3 HTTP/1.1"
+
+
+def test_fields_keep_order_repetition_and_spelling(stage):
+    ours, origin = stage
+    with Wire(ours.port) as wire:
+        wire.send(b"GET /w/fields HTTP/1.1\r\nHost: shop\r\nx-FIRST:  1 \r\nCookie: a=b\r\nX-Twice: one\r\nACCEPT: */*;q=0.1\r\n"
+                  b"X-Twice: two\r\nX-Empty:\r\nX-Latin: caf\xe9\r\nAuthorization: Basic eDp5\r\n\r\n")
+        assert wire.response().status == 200
+    fields = origin.last("/fields").fields
+    assert fields == [("Host", f"127.0.0.1:{origin.port}"), ("x-FIRST", "1"), ("Cookie", "a=b"), ("X-Twice", "one"),
+                      ("ACCEPT", "*/*;q=0.1"), ("X-Twice", "two"), ("X-Empty", ""), ("X-Latin", "caf\xe9"),
+                      ("Authorization", "Basic eDp5"), ("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Proto", "http"),
+                      ("X-Forwarded-Host", "shop"), ("Via", "1.1 yatagarasu")]
+
+
+def test_fields_of_one_connection_end_here(stage):
+    ours, origin = stage
+    headers = {"Connection": "keep-alive, X-Named", "X-Named": "1", "Keep-Alive": "timeout=5", "TE": "gzip", "Upgrade": "websocket",
+               "Proxy-Authorization": "Basic eDp5", "Proxy-Connection": "x", "Trailer": "X-Sum", "X-Other": "2"}
+    assert ask(ours.port, "/w/hop", headers).status == 200
+    names = {name.lower() for name, _ in origin.last("/hop").fields}
+    assert names == {"host", "x-other", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "via"}
+
+
+def test_forwarded(stage):
+    ours, origin = stage
+    claims = {"X-Forwarded-For": "10.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil", "Forwarded": "for=10.0.0.2",
+              "Host": "shop:81"}
+    ask(ours.port, "/w/fwd", claims)
+    seen = origin.last("/fwd")
+    assert seen.all("X-Forwarded-For") == ["10.0.0.1, 127.0.0.1"]
+    assert seen.all("X-Forwarded-Proto") == ["http"] and seen.all("X-Forwarded-Host") == ["shop:81"]
+    assert seen.all("Forwarded") == []
+    ask(ours.port, "/plain/fwd", claims)
+    seen = origin.last("/fwd")
+    assert seen.all("Forwarded") == ['for=10.0.0.2, for=127.0.0.1;host="shop:81";proto=http']
+    assert not seen.all("X-Forwarded-For") and not seen.all("X-Forwarded-Proto")
+    ask(ours.port, "/off/fwd", claims)
+    seen = origin.last("/fwd")
+    assert seen.all("X-Forwarded-For") == ["10.0.0.1"] and seen.all("Forwarded") == ["for=10.0.0.2"]
+
+
+def test_via_and_host(stage):
+    ours, origin = stage
+    answer = ask(ours.port, "/host/via", {"Via": "1.0 fred", "Host": "shop:81"})
+    seen = origin.last("/via")
+    assert seen.all("Via") == ["1.0 fred", "1.1 yatagarasu"] and seen.all("Host") == ["shop:81"]
+    assert answer.get("Via") == "1.1 yatagarasu"
+    assert ask(ours.port, "/w/circle", {"Via": ", ".join(["1.1 yatagarasu"] * 9)}).status == 508
+    assert origin.count("/circle") == 0
+
+
+# ---- bodies of requests ----
+
+def upload(wire, target, body, chunked, method="POST", pieces=1):
+    head = f"{method} {target} HTTP/1.1\r\nHost: t\r\n"
+    if not chunked:
+        wire.send((head + f"Content-Length: {len(body)}\r\n\r\n").encode() + body)
+        return
+    wire.send((head + "Transfer-Encoding: chunked\r\n\r\n").encode())
+    step = max(1, len(body) // pieces)
+    for at in range(0, len(body), step):
+        piece = body[at:at + step]
+        wire.send(b"%x\r\n" % len(piece) + piece + b"\r\n")
+    wire.send(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 16383, 16384, 16385, 70000, 3 * MIB])
+def test_bodies(stage, size, chunked):
+    ours, origin = stage
+    body = (bytes(range(251)) * (size // 251 + 1))[:size]
+    for method in ["POST", "GET"]:
+        with Wire(ours.port) as wire:
+            upload(wire, "/w/body", body, chunked, method, pieces=7)
+            assert wire.response().body == str(size).encode()
+            upload(wire, "/w/body", b"again", chunked, method)  # the connection goes on
+            assert wire.response().body == b"5"
+        seen = [talk for talk in origin.seen if talk.line.startswith(method + " /body")][-2]
+        assert seen.body == body
+        assert seen.all("Transfer-Encoding") == (["chunked"] if chunked else [])
+        assert seen.all("Content-Length") == ([] if chunked else [str(size)])
+
+
+def test_a_large_body_streams(stage):
+    """100 MiB of unknown length through bounded memory, each way."""
+    ours, origin = stage
+    piece = b"x" * MIB
+
+    def count(talk):
+        talk.answer(str(talk.read_body(keep=False)).encode())
+
+    def large(talk):
+        talk.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(100):
+            talk.send(b"100000\r\n" + piece + b"\r\n")
+        talk.send("0\r\n\r\n")
+
+    origin.scripts["/count"], origin.scripts["/large"] = count, large
+    before = resident(ours)
+    with Wire(ours.port) as wire:
+        wire.send(b"POST /w/count HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(100):
+            wire.send(b"100000\r\n" + piece + b"\r\n")
+        wire.send(b"0\r\n\r\n")
+        assert wire.response().body == str(100 * MIB).encode()
+        wire.request("/w/large")
+        time.sleep(1)  # nobody reads: the origin has to wait
+        assert resident(ours) - before < 24 * MIB
+        answer = wire.response()
+        assert len(answer.body) == 100 * MIB and not answer.cut
+    assert resident(ours) - before < 24 * MIB
+
+
+def resident(ours):
+    status = open(f"/proc/{ours.process.pid}/status").read()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
+
+
+def test_the_origin_sees_a_body_as_it_comes(stage):
+    ours, origin = stage
+    got = []
+
+    def watch(talk):
+        for _ in range(2):
+            size = int(talk.take_line(), 16)
+            got.append(talk.take(size + 2)[:size])
+        talk.read_body()
+        talk.answer()
+
+    origin.scripts["/watch"] = watch
+    with Wire(ours.port) as wire:
+        wire.send(b"POST /w/watch HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+        assert wait_until(lambda: got == [b"one"])
+        wire.send(b"3\r\ntwo\r\n")
+        assert wait_until(lambda: got == [b"one", b"two"])
+        wire.send(b"0\r\n\r\n")
+        assert wire.response().status == 200
+
+
+def test_trailers_of_requests(stage):
+    ours, origin = stage
+    with Wire(ours.port) as wire:
+        wire.send(b"PUT /w/trailers HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+                  b"X-Sum: 5\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\nHost: evil\r\nAuthorization: x\r\ny: a b\r\n\r\n")
+        assert wire.response().status == 200
+    seen = origin.last("/trailers")
+    assert seen.body == b"abc" and seen.framed == b"0\r\nX-Sum: 5\r\ny: a b\r\n\r\n"
+
+
+def test_continue_comes_from_the_origin(stage):
+    ours, origin = stage
+    asked, go = threading.Event(), threading.Event()
+
+    def slow_yes(talk):
+        asked.set()
+        assert talk.all("Expect") == ["100-continue"]
+        go.wait(10)
+        talk.send("HTTP/1.1 100 Continue\r\n\r\n")
+        talk.answer(str(talk.read_body()).encode())
+
+    origin.scripts["/slow-yes"] = slow_yes
+    with Wire(ours.port) as wire:
+        wire.request("/w/slow-yes", {"Content-Length": "2", "Expect": "100-continue"}, method="PUT")
+        assert asked.wait(10)
+        wire.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            wire.socket.recv(1)
+        wire.socket.settimeout(20)
+        go.set()
+        assert wire.head().status == 100
+        wire.send(b"hi")
+        assert wire.response().body == b"2"
+
+
+@pytest.mark.parametrize("status", ["403 No", "413 Large", "417 No"])
+def test_the_origin_refuses_the_body(stage, status):
+    ours, origin = stage
+
+    def refuse(talk):
+        talk.answer(b"no", status=status)
+        talk.close()
+
+    origin.scripts["/refuse"] = refuse
+    with Wire(ours.port) as wire:
+        wire.request("/w/refuse", {"Content-Length": "2", "Expect": "100-continue"}, method="PUT")
+        assert wire.head().status == int(status[:3])  # and no 100
+        assert wait_until(lambda: not wire.more())
+
+
+def test_a_client_that_leaves_in_its_body(stage):
+    """The origin must not take a part for the whole."""
+    ours, origin = stage
+    outcome = []
+
+    def half(talk):
+        try:
+            talk.read_body()
+            outcome.append("whole")
+        except (EOFError, OSError):
+            outcome.append("broken")
+            raise
+
+    for chunked in [False, True]:
+        for reset in [False, True]:
+            path = f"/half-{chunked}-{reset}"
+            origin.scripts[path] = half
+            wire = Wire(ours.port)
+            framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 10"
+            wire.send(f"POST /w{path} HTTP/1.1\r\nHost: t\r\n{framing}\r\n\r\n".encode() + (b"5\r\nhello\r\n" if chunked else b"hello"))
+            assert wait_until(lambda: origin.count(path) == 1)
+            time.sleep(0.1)
+            wire.close(reset=reset)
+            assert wait_until(lambda: outcome)
+            assert outcome.pop() == "broken", path
+
+
+@pytest.mark.parametrize("body", [b"x\r\n", b"5\r\nhelloX\r\n", b"5\r\nhello\r\n-1\r\n", b"5\r\nhello\r\n0\r\nbad trailer\r\n\r\n"])
+def test_malformed_bodies_reach_nobody_whole(stage, body):
+    ours, origin = stage
+    origin.scripts["/malformed"] = lambda talk: talk.answer(str(talk.read_body()).encode())
+    with Wire(ours.port) as wire:
+        wire.send(b"POST /w/malformed HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        assert wire.response().status == 400
+        assert wire.ended()
+
+
+# ---- the answer ----
+
+def test_answers_keep_order_repetition_and_spelling(stage):
+    ours, origin = stage
+    origin.scripts["/answer"] = script(
+        b"HTTP/1.1 404 Nope\r\nServer: x/1\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nset-COOKIE: a=1\r\nX-A:  1\r\nSet-Cookie: b=2\r\n"
+        b"Age: 7\r\nVia: 1.0 fred\r\nConnection: close, X-Named\r\nX-Named: 1\r\nKeep-Alive: x\r\nContent-Length: 2\r\nX-Z: caf\xe9\r\n"
+        b"\r\nno")
+    answer = ask(ours.port, "/w/answer")
+    assert answer.status == 404 and answer.body == b"no"
+    assert [f for f in answer.fields if f[0] not in ("X-Cache", "Cache-Status", "X-Request-ID")] == [
+        ("Server", "x/1"), ("Date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("set-COOKIE", "a=1"), ("X-A", "1"), ("Set-Cookie", "b=2"),
+        ("Age", "7"), ("Via", "1.0 fred"), ("X-Z", "caf\xe9"), ("Via", "1.1 yatagarasu"), ("Content-Length", "2")]
+    assert answer.cache == "BYPASS"
+
+
+def test_date_is_added_where_the_origin_has_none(stage):
+    ours, _ = stage
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", ask(ours.port, "/w/dateless").get("Date"))
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 205, 206, 301, 302, 304, 307, 400, 401, 404, 409, 418, 429, 451, 500, 502, 503, 504])
+def test_statuses_pass(stage, status):
+    ours, origin = stage
+    bodiless = status in (204, 304)
+    origin.scripts["/status"] = script(f"HTTP/1.1 {status} Own words\r\nX-S: 1\r\n" + (
+        "\r\n" if bodiless else "Content-Length: 3\r\n\r\nabc"), close=False)
+    answer = ask(ours.port, "/w/status")
+    assert answer.status == status and answer.get("X-S") == "1" and answer.body == (b"" if bodiless else b"abc")
+
+
+def test_interim_answers(stage):
+    ours, origin = stage
+    origin.scripts["/hints"] = script(
+        "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b>\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    with Wire(ours.port) as wire:
+        wire.request("/w/hints")
+        assert wire.head().status == 102
+        hints = wire.head()
+        assert hints.status == 103 and hints.fields == [("Link", "</a.css>; rel=preload"), ("Link", "</b>")]
+        assert wire.response().body == b"ok"
+    with Wire(ours.port) as wire:  # HTTP/1.0 knows none
+        wire.request("/w/hints", version="1.0")
+        assert wire.head().status == 200
+
+
+FRAMINGS = {
+    "length": ("Content-Length: 10\r\n\r\n", b"0123456789"),
+    "chunked": ("Transfer-Encoding: chunked\r\n\r\n", b"4\r\n0123\r\n6\r\n456789\r\n0\r\n\r\n"),
+    "close": ("\r\n", b"0123456789"),
+}
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_framings(stage, framing, version):
+    ours, origin = stage
+    head, body = FRAMINGS[framing]
+    origin.scripts["/framing"] = script("HTTP/1.1 200 OK\r\n" + head, body)
+    with Wire(ours.port) as wire:
+        wire.request("/w/framing", version=version)
+        answer = wire.response()
+    assert answer.body == b"0123456789" and not answer.cut
+    if framing == "length":
+        assert answer.get("Content-Length") == "10"
+    elif version == "1.1":
+        assert answer.get("Transfer-Encoding") == "chunked"
+    else:
+        assert answer.get("Transfer-Encoding") is None and answer.get("Connection") == "close"
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_answers_that_are_cut_are_cut_for_the_client(stage, framing, version):
+    ours, origin = stage
+    head, body = FRAMINGS[framing]
+
+    def cut(talk):
+        talk.send("HTTP/1.1 200 OK\r\n" + head)
+        talk.send(body[:7])
+        time.sleep(0.2)
+        talk.reset()
+
+    origin.scripts["/cut"] = cut
+    with Wire(ours.port) as wire:
+        wire.request("/w/cut", version=version)
+        assert wire.response().cut
+    again = ask(ours.port, "/w/cut")
+    assert again.cut
+
+
+def test_answers_come_as_they_come(stage):
+    ours, origin = stage
+    go = threading.Event()
+
+    def slow(talk):
+        talk.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        go.wait(10)
+        go.clear()
+        talk.send("3\r\none\r\n")
+        go.wait(10)
+        talk.send("3\r\ntwo\r\n0\r\n\r\n")
+
+    origin.scripts["/slow"] = slow
+    with Wire(ours.port) as wire:
+        wire.request("/w/slow")
+        assert wire.head().status == 200  # before any byte of the body
+        go.set()
+        assert wire.read(8) == b"3\r\none\r\n"
+        go.set()
+        assert wire.read(13) == b"3\r\ntwo\r\n0\r\n\r\n"
+
+
+def test_trailers_of_answers(stage):
+    ours, origin = stage
+    origin.scripts["/sums"] = script("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+                                     "X-Sum: 5\r\nContent-Length: 9\r\nSet-Cookie: x\r\n\r\n", close=False)
+    with Wire(ours.port) as wire:
+        wire.request("/w/sums", {"TE": "trailers", "Connection": "TE"})
+        assert wire.head().get("Transfer-Encoding") == "chunked"
+        assert wire.read(23) == b"3\r\nabc\r\n0\r\nX-Sum: 5\r\n\r\n"
+        seen = origin.last("/sums")
+        assert seen.all("TE") == ["trailers"] and seen.all("Connection") == ["TE"]
+        wire.request("/w/sums")  # who does not ask gets none
+        wire.head()
+        assert wire.read(13) == b"3\r\nabc\r\n0\r\n\r\n"
+
+
+def test_nonsense_is_502(stage):
+    ours, origin = stage
+    for nonsense in ["HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+                     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
+                     "HTTP/1.1 200 OK\r\nX: a\r\n folded\r\nContent-Length: 2\r\n\r\nok",
+                     "HTTP/1.1 200 OK\r\nBad Name: a\r\nContent-Length: 2\r\n\r\nok",
+                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+                     "nonsense\r\n\r\n", ""]:
+        origin.scripts["/nonsense"] = script(nonsense)
+        assert ask(ours.port, "/w/nonsense", method="POST").status == 502, nonsense
+
+
+def test_what_has_effects_is_sent_once(stage):
+    ours, origin = stage
+    origin.scripts["/dies"] = lambda talk: (talk.read_body(), talk.close())
+    for method in ["POST", "PUT", "DELETE", "PATCH"]:
+        before = origin.count("/dies")
+        assert ask(ours.port, "/w/dies", method=method).status == 502
+        assert origin.count("/dies") - before == 1, method
+    before = origin.count("/dies")
+    assert ask(ours.port, "/w/dies").status == 502
+    assert origin.count("/dies") - before >= 3
+
+
+def test_client_conditions_and_ranges_pass(stage):
+    ours, origin = stage
+    origin.scripts["/part"] = script("HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-4/10\r\nContent-Length: 3\r\n\r\n234", close=False)
+    answer = ask(ours.port, "/w/part", {"Range": "bytes=2-4", "If-Range": '"a"'})
+    assert answer.status == 206 and answer.body == b"234" and answer.get("Content-Range") == "bytes 2-4/10"
+    assert origin.last("/part").all("Range") == ["bytes=2-4"] and origin.last("/part").all("If-Range") == ['"a"']
+
+
+def test_pipelined_requests_with_bodies(stage):
+    """What follows a body is the next request, whatever it looks like."""
+    ours, origin = stage
+    body = b"GET /w/smuggled HTTP/1.1\r\nHost: t\r\n\r\n"
+    one = b"POST /w/one HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    two = b"POST /w/two HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+    with Wire(ours.port) as wire:
+        wire.send(one + two + one)
+        for _ in range(3):
+            assert wire.response().body == str(len(body)).encode()
+    assert origin.count("/smuggled") == 0
+
+
+def test_unreachable_and_silent_origins(yatagarasu):
+    port = servers.free_port()
+    with raw_origin.RawOrigin() as origin:
+        origin.scripts["/silent"] = lambda talk: time.sleep(5)
+        buckets = [{"name": "gone", "path_prefix": "/gone", "http": {"endpoint": f"http://127.0.0.1:{port}"}},
+                   http_bucket("w", origin, timeout=1)]
+        ours = yatagarasu(buckets)
+        assert ask(ours.port, "/gone/x", method="POST").status == 502
+        assert ask(ours.port, "/w/silent").status == 504
+
+
+def test_s3_buckets_are_as_they_were(stage):
+    ours, _ = stage
+    assert ask(ours.port, "/s3/x", method="POST").status == 405
+    assert ask(ours.port, "/s3/x", method="OPTIONS").status == 204
+    assert ask(ours.port, "/nowhere", method="POST").status == 405
