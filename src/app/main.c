@@ -50,6 +50,7 @@ static int run(const struct options *options, const struct settings *settings)
 {
     struct boot *boot;
     signals_block();
+    (void)setenv("UV_USE_IO_URING", "0", 1); /* while there is one thread; io/portable.c says why */
     if (boot_start(&boot, settings, YATAGARASU_VERSION, options->config_file) < 0)
         return STATUS_FAILED;
     signals_wait(boot_log(boot));

@@ -140,6 +140,9 @@ struct io_driver {
     /* Submits what is gathered, waits for the first completion at most timeout_ns (0: just looks, UINT64_MAX:
      * no bound), and completes what is due. Spurious returns are fine. */
     void (*wait)(struct io_loop *loop, uint64_t timeout_ns);
+    /* Submits what is gathered and makes sure that a wake() shows; a descriptor that is readable when wait(0)
+     * would find something. nullable */
+    int (*descriptor)(struct io_loop *loop);
     /* Any thread. Makes the present or the next wait() return. */
     void (*wake)(struct io_loop *loop);
     void (*now)(struct io_loop *loop, uint64_t *monotonic_ns, uint64_t *wall_ns); /* nullable */

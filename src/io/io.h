@@ -73,6 +73,12 @@ MUST_CHECK int io_loop_create(struct io *io, struct io_loop **loop);
 /* One turn: waits for a completion, timer or message, at most wait_ns (0: does not wait, UINT64_MAX: no
  * bound), and runs the callbacks of everything that is due. Returns how many callbacks ran. */
 unsigned io_loop_turn(struct io_loop *loop, uint64_t wait_ns);
+/* For a program that waits elsewhere (poll, another loop): hands over what was submitted and announces the
+ * sleep. Returns a descriptor that becomes readable when there is something to do, and in *wait_ns how long
+ * the program may wait for that (0: not at all, UINT64_MAX: without bound); then io_loop_turn(loop, 0), in
+ * any case before the next call of this. E_UNSUPPORTED under the fake, whose clock jumps. The loop's own
+ * thread. */
+MUST_CHECK int io_loop_prepare(struct io_loop *loop, uint64_t *wait_ns);
 /* Turns until io_loop_stop(). */
 void io_loop_run(struct io_loop *loop);
 /* Makes io_loop_run return after the current turn. Any thread. */

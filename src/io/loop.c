@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "io/core.h"
 
 #define ROUNDS_MAX 4
@@ -155,6 +156,24 @@ unsigned io_loop_turn(struct io_loop *loop, uint64_t wait_ns)
         count += run_round(loop);
     pool_flush(loop);
     return count;
+}
+
+int io_loop_prepare(struct io_loop *loop, uint64_t *wait_ns)
+{
+    if (loop->driver->descriptor == NULL)
+        return E_UNSUPPORTED;
+    pool_flush(loop);
+    int fd = loop->driver->descriptor(loop);
+    if (fd < 0)
+        return fd;
+    update_clock(loop);
+    *wait_ns = wait_bound(loop, UINT64_MAX);
+    if (*wait_ns > 0) {
+        atomic_store(&loop->sleeping, 1);
+        if (mailbox_waiting(loop) || atomic_load(&loop->listeners_changed))
+            *wait_ns = 0;
+    }
+    return fd;
 }
 
 void io_loop_run(struct io_loop *loop)

@@ -14,12 +14,14 @@
  * is in flight, and uv_close() is called before its owner can close it: libuv touches the number once more
  * there, and only there.
  *
+ * libuv 1.45 to 1.48 batches epoll_ctl through a ring of its own unless UV_USE_IO_URING is 0. The program
+ * sets that (app/main.c); here it would be a library that changes its process's environment.
+ *
  * Rejected: uv_tcp_t and uv_fs_*: their buffers, queues and thread pool would be a second I/O layer below
  * this one.
  */
 #include "io/portable.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 static struct portable_loop *of(struct io_loop *loop)
@@ -81,13 +83,6 @@ static void timer_fired(uv_timer_t *timer)
     uv_stop(timer->loop);
 }
 
-static int portable_init(struct io *io)
-{
-    (void)io;
-    /* libuv 1.45 and later would batch epoll_ctl through a ring of its own. */
-    return setenv("UV_USE_IO_URING", "0", 1) < 0 ? -errno : 0;
-}
-
 static int portable_loop_init(struct io_loop *loop)
 {
     struct portable_loop *part = of(loop);
@@ -132,6 +127,13 @@ static void portable_wait(struct io_loop *loop, uint64_t timeout_ns)
     uv_timer_stop(&part->timer);
 }
 
+/* libuv's epoll descriptor; what was changed reaches it in uv_run. */
+static int portable_descriptor(struct io_loop *loop)
+{
+    portable_wait(loop, 0);
+    return uv_backend_fd(&of(loop)->uv);
+}
+
 static void portable_wake(struct io_loop *loop)
 {
     CHECK(uv_async_send(&of(loop)->async) == 0);
@@ -143,10 +145,10 @@ const struct io_driver io_driver_portable = {
     .nonblocking = true,
     .loop_bytes = sizeof(struct portable_loop),
     .socket_bytes = sizeof(struct portable_socket),
-    .init = portable_init,
     .loop_init = portable_loop_init,
     .loop_deinit = portable_loop_deinit,
     .wait = portable_wait,
+    .descriptor = portable_descriptor,
     .wake = portable_wake,
     .listener_release = portable_listener_release,
     .accept = portable_accept,

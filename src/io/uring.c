@@ -70,6 +70,8 @@ static void loop_deinit(struct io_loop *loop)
         return;
     io_uring_queue_exit(&uring->ring);
     close(uring->wake_fd);
+    if (uring->ready_fd >= 0)
+        close(uring->ready_fd);
     free(uring->buffers);
 }
 
@@ -77,6 +79,7 @@ static int loop_init(struct io_loop *loop)
 {
     struct uring *uring = uring_of(loop);
     list_init(&uring->deferred);
+    uring->ready_fd = -1;
     uring->wake_fd = eventfd(0, EFD_CLOEXEC); /* blocking, as all that the ring waits on */
     if (uring->wake_fd < 0)
         return -errno;
@@ -219,14 +222,56 @@ static void wait_turn(struct io_loop *loop, uint64_t timeout_ns)
     reap(loop);
 }
 
-static void wake(struct io_loop *loop)
+static int ready_open(struct uring *uring)
+{
+    uring->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (uring->ready_fd < 0)
+        return -errno;
+    int error = io_uring_register_eventfd(&uring->ring, uring->ready_fd);
+    if (error < 0) {
+        close(uring->ready_fd);
+        uring->ready_fd = -1;
+    }
+    return error;
+}
+
+/* An eventfd that the kernel signals when it has work for the ring. The ring's own descriptor does not show
+ * completions while they wait for this thread to run them (DEFER_TASKRUN). */
+static int descriptor(struct io_loop *loop)
+{
+    struct uring *uring = uring_of(loop);
+    if (!uring->enabled)
+        enable(uring);
+    int error = uring->ready_fd < 0 ? ready_open(uring) : 0;
+    if (error < 0)
+        return error;
+    uint64_t count;
+    ssize_t drained = read(uring->ready_fd, &count, sizeof count);
+    CHECK(drained == (ssize_t)sizeof count || errno == EAGAIN || errno == EINTR);
+    do {
+        wait_turn(loop, 0);
+    } while (!uring->wake_armed); /* a wake that is reaped here leaves nothing that would show the next one */
+    return uring->ready_fd;
+}
+
+static void signal_event(int fd)
 {
     uint64_t one = 1;
     ssize_t written;
     do {
-        written = write(uring_of(loop)->wake_fd, &one, sizeof one);
+        written = write(fd, &one, sizeof one);
     } while (written < 0 && errno == EINTR);
     CHECK(written == (ssize_t)sizeof one);
+}
+
+/* The loop may sleep in the ring or, by its program, on ready_fd; the kernel does not pass the one on to the
+ * other from within a write to an eventfd. */
+static void wake(struct io_loop *loop)
+{
+    struct uring *uring = uring_of(loop);
+    signal_event(uring->wake_fd);
+    if (uring->ready_fd >= 0)
+        signal_event(uring->ready_fd);
 }
 
 const struct io_driver io_driver_uring = {
@@ -239,6 +284,7 @@ const struct io_driver io_driver_uring = {
     .loop_init = loop_init,
     .loop_deinit = loop_deinit,
     .wait = wait_turn,
+    .descriptor = descriptor,
     .wake = wake,
     .accept = uring_accept,
     .connect = uring_connect,

@@ -37,6 +37,7 @@ struct uring {
     bool reaping; /* completions are being looked at: nothing may reap */
     bool wake_armed;
     int wake_fd;
+    int ready_fd;              /* for programs that wait themselves; -1 until one does */
     uint64_t wake_count;       /* what the armed read writes */
     struct list_node deferred; /* ops that found no room in the submission queue while reaping */
 };

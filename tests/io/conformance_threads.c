@@ -1,4 +1,5 @@
 /* Messages, wake-ups, pool work, and several loops of one io on threads of their own. */
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -29,6 +30,25 @@ static void on_letter(struct io_message *message)
 }
 
 enum { LETTERS = 20000, SENDERS = 4 };
+
+static void wait_by_poll(struct rig *rig)
+{
+    uint64_t wait_ns;
+    struct pollfd ready = {.fd = io_loop_prepare(rig->loop, &wait_ns), .events = POLLIN};
+    assert_true(ready.fd >= 0);
+    uint64_t ms = wait_ns / NS_PER_MS + (wait_ns % NS_PER_MS != 0);
+    int result = poll(&ready, 1, ms < 10000 ? (int)ms : 10000);
+    assert_true(result > 0 || ms < 10000); /* a lost wake shows */
+    rig->turning = true;
+    io_loop_turn(rig->loop, 0);
+    rig->turning = false;
+}
+
+static void nap(struct io_op *op)
+{
+    usleep(5000);
+    op->result = 0;
+}
 
 struct sender {
     pthread_t thread;
@@ -66,6 +86,45 @@ static void test_mailbox_under_contention(void **state)
         pthread_join(senders[s].thread, NULL);
         free(senders[s].letters);
     }
+    rig_close(&rig);
+}
+
+/* The same by a program that waits with poll(2) for the loop's descriptor. */
+static void test_a_program_that_waits_itself(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig);
+    uint64_t wait_ns;
+    if (conformance_is_fake()) {
+        assert_int_equal(io_loop_prepare(rig.loop, &wait_ns), E_UNSUPPORTED);
+        rig_close(&rig);
+        return;
+    }
+    struct box box = {.rig = &rig};
+    struct sender senders[SENDERS];
+    for (unsigned s = 0; s < SENDERS; s++) {
+        senders[s] = (struct sender){.letters = calloc(LETTERS, sizeof(struct letter)), .box = &box};
+        for (unsigned i = 0; i < LETTERS; i++)
+            senders[s].letters[i] = (struct letter){{.deliver = on_letter}, s, i, &box};
+        assert_int_equal(pthread_create(&senders[s].thread, NULL, send_letters, &senders[s]), 0);
+    }
+    while (box.got < LETTERS * SENDERS)
+        wait_by_poll(&rig);
+    for (unsigned s = 0; s < SENDERS; s++) {
+        pthread_join(senders[s].thread, NULL);
+        free(senders[s].letters);
+    }
+    struct probe timer, work;
+    io_timer(rig.loop, probe_start(&rig, &timer), io_now_ns(rig.loop) + 20 * NS_PER_MS);
+    while (timer.done == 0)
+        wait_by_poll(&rig);
+    io_work(rig.loop, probe_start(&rig, &work), nap);
+    while (work.done == 0)
+        wait_by_poll(&rig);
+    assert_int_equal(io_loop_prepare(rig.loop, &wait_ns) >= 0, true);
+    assert_true(wait_ns == UINT64_MAX); /* nothing to do: it may sleep for ever */
+    io_loop_turn(rig.loop, 0);
     rig_close(&rig);
 }
 
@@ -318,9 +377,9 @@ static void test_loops_share_a_listener(void **state)
 int run_threads(void)
 {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_mailbox_under_contention),
-        cmocka_unit_test(test_posted_again_from_deliver), cmocka_unit_test(test_order_of_one_sender),
-        cmocka_unit_test(test_message_wakes_a_sleeping_loop), cmocka_unit_test(test_stop_from_another_thread),
-        cmocka_unit_test(test_work), cmocka_unit_test(test_work_error_is_a_value),
-        cmocka_unit_test(test_loops_share_a_listener)};
+        cmocka_unit_test(test_a_program_that_waits_itself), cmocka_unit_test(test_posted_again_from_deliver),
+        cmocka_unit_test(test_order_of_one_sender), cmocka_unit_test(test_message_wakes_a_sleeping_loop),
+        cmocka_unit_test(test_stop_from_another_thread), cmocka_unit_test(test_work),
+        cmocka_unit_test(test_work_error_is_a_value), cmocka_unit_test(test_loops_share_a_listener)};
     return cmocka_run_group_tests_name("threads", tests, NULL, NULL);
 }
