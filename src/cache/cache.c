@@ -406,7 +406,7 @@ static void unjoin(struct cache *cache, struct item_key key)
     pthread_mutex_unlock(&cache->lock);
 }
 
-void cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where)
+int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where)
 {
     CHECK(item_is_complete(item));
     uint64_t sequence = cache_now(cache);
@@ -415,20 +415,22 @@ void cache_put(struct cache *cache, struct io_loop *loop, struct item *item, uns
     item_sequence_set(item, sequence); /* also where a newer one has overtaken it in memory */
     if (purges_judge(cache->purges, item, PURGE_IN_MEMORY) != PURGE_CLEAR) {
         cache_forget(cache, item_key(item));
-        return;
+        return 0;
     }
     if (where & CACHE_PUT_MEMORY)
         memory_insert(cache->memory, item, sequence);
     if (cache->disk == NULL)
-        return;
+        return 0;
+    int result = 0;
     if (where & CACHE_PUT_DISK)
-        (void)disk_put(cache->disk, loop, item); /* dropped ones are counted there */
+        result = disk_put(cache->disk, loop, item); /* dropped ones are counted there */
     else if (item_key(item).kind < ITEM_NEGATIVE)
         disk_forget(cache->disk, item_key(item));
     /* Who asks from now on must not be answered by a read that began before, even if memory has evicted the
      * item again. */
     unjoin(cache, item_key(item));
     memory_remove(cache->memory, item_key(item), sequence); /* an older one that such a read has kept */
+    return result;
 }
 
 /* ---- answers without a disk ---- */

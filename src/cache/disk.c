@@ -201,6 +201,11 @@ static void forget(struct device *device, uint64_t hash)
     pthread_mutex_unlock(&device->lock);
 }
 
+bool disk_has_room(const struct disk *disk, uint64_t bytes)
+{
+    return atomic_load(&disk->waiting_bytes) + bytes <= disk->waiting_limit_bytes;
+}
+
 /* 0, or why the item is not written. */
 static int admit(
     struct disk *disk, struct device *device, const struct item *item, uint64_t hash, uint64_t now_ns)
@@ -215,7 +220,7 @@ static int admit(
         counter_add(&counters->dropped_admission, 1);
         return E_REFUSED;
     }
-    if (atomic_load(&disk->waiting_bytes) + len > disk->waiting_limit_bytes) {
+    if (!disk_has_room(disk, len)) {
         counter_add(&counters->dropped_full, 1);
         return E_EXHAUSTED;
     }

@@ -81,6 +81,10 @@ uint64_t disk_next_sequence(struct disk *disk);
  * device); all counted. */
 int disk_put(struct disk *disk, struct io_loop *loop, struct item *item);
 
+/* Whether `bytes` more may wait to be written now: who can wait, does so until they may, instead of having a
+ * put dropped. */
+bool disk_has_room(const struct disk *disk, uint64_t bytes);
+
 /* From the index alone: false is sure, true is likely. */
 bool disk_may_have(struct disk *disk, struct item_key key);
 

@@ -56,7 +56,7 @@ static void put(struct stage *stage, uint64_t key, uint64_t version, uint32_t le
     assert_int_equal(result, 0);
     item_append(item, bytes_of(value, len));
     item_complete(item);
-    cache_put(stage->cache, stage->loop, item, where);
+    assert_int_equal(cache_put(stage->cache, stage->loop, item, where), 0);
     assert_true(item_sequence(item) > 0);
     item_unref(&item);
     free(value);
