@@ -19,7 +19,8 @@
     X(E_REFUSED, -5012, "not allowed")                                                                       \
     X(E_FOREIGN, -5013, "not ours or of another format")                                                     \
     X(E_UNREACHABLE, -5014, "no connection")                                                                 \
-    X(E_TLS, -5015, "the TLS peer could not be verified")
+    X(E_TLS, -5015, "the TLS peer could not be verified")                                                    \
+    X(E_LOST, -5016, "a part of it is stored no more")
 
 enum error {
 #define X(name, value, text) name = value,

@@ -13,6 +13,7 @@ LAYERS = {
     "base": [],
     "io": ["base"],
     "cache": ["io", "base"],
+    "yata": ["cache", "io", "base"],
     "http": ["io", "base"],
     "origin": ["io", "base"],
     "proxy": ["origin", "cache", "http", "io", "base"],
@@ -49,7 +50,7 @@ def main():
             unit = pathlib.Path(folder) / "alone.c"
             unit.write_text(f'#include "{header.relative_to(source / "src")}"\n')
             done = subprocess.run([*compiler, "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
-                                   "-I", str(source / "src"), str(unit)], capture_output=True, text=True)
+                                   "-I", str(source / "src"), "-I", str(source / "include"), str(unit)], capture_output=True, text=True)
             if done.returncode:
                 breaches.append(f"{header.relative_to(source)}: does not compile alone:\n{done.stderr[:500]}")
 
@@ -64,6 +65,17 @@ def main():
                                    "-Wl,--no-undefined", *libraries], capture_output=True, text=True)
             if done.returncode:
                 breaches.append(f"{layer} does not link with the layers below it alone:\n{done.stderr[:800]}")
+
+    # The public header: for C99 and C++ programs too, and the proxy and its layers do without it.
+    public = source / "include/yata.h"
+    for language in (["-x", "c", "-std=c99", "-pedantic"], ["-x", "c++", "-std=c++11", "-pedantic"]):
+        done = subprocess.run([*compiler, *language, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", str(public)],
+                              capture_output=True, text=True)
+        if done.returncode:
+            breaches.append(f"include/yata.h: {' '.join(language)}:\n{done.stderr[:500]}")
+    for path in sorted((source / "src").glob("*/*.[ch]")):
+        if path.parent.name != "yata" and re.search(r'include\s+[<"]yata\.h[">]', path.read_text()):
+            breaches.append(f"{path.relative_to(source)}: only src/yata knows yata.h")
 
     for layer in LAYERS:
         archive = build / "src" / layer / f"lib{layer}.a"
