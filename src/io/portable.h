@@ -13,7 +13,8 @@ struct watch {
 
 struct portable_loop {
     uv_loop_t uv;
-    uv_async_t async;
+    struct watch wake;
+    int wake_fd; /* an eventfd */
     uv_timer_t timer;
     struct listener_watch *listeners;
 };

@@ -1,5 +1,5 @@
 /*
- * The io_uring driver: one ring per loop, one system call per turn.
+ * The io_uring driver: one ring per loop, one system call per turn, more only where file transfers gather.
  *
  * Entries gather in the submission queue while callbacks run; wait() submits them all and waits for the first
  * completion in one io_uring_enter(2). Task work runs only there (DEFER_TASKRUN), so nothing interrupts
@@ -13,6 +13,9 @@
  *  - Disk reads and direct writes are entries too. What would block inside the kernel (open, sync, allocate,
  * buffered writes, anything on FUSE) goes to the core's pools, so that no io-wq worker is ever needed on the
  * hit path; their number is capped.
+ *  - Reads and writes of files don't wait for the turn's end: every fourth submits. A device that gets all of
+ * a turn's reads at once ends them at once too, and idles while they are looked at; at depth 16 that cost a
+ *    quarter of the reads per second, and one system call for four costs less CPU than the idling did.
  *  - A full submission queue is submitted and used again. Completions that overflow their queue are kept by
  * the kernel (NODROP) and fetched.
  *
@@ -179,6 +182,14 @@ struct io_uring_sqe *uring_entry(struct io_loop *loop)
     return entry;
 }
 
+void uring_submit(struct io_loop *loop)
+{
+    struct uring *uring = uring_of(loop);
+    uring->transfers = 0;
+    if (uring->enabled && !uring->reaping)
+        (void)io_uring_submit(&uring->ring); /* what it refuses now is submitted at the turn's end */
+}
+
 /* ---- the turn ---- */
 
 static void arm_wake(struct io_loop *loop)
@@ -216,6 +227,7 @@ static void wait_turn(struct io_loop *loop, uint64_t timeout_ns)
     if (!uring->wake_armed)
         arm_wake(loop);
     restart_deferred(loop);
+    uring->transfers = 0;
     int result = submit_and_wait(uring, timeout_ns);
     /* EEXIST: turned by another thread than the first turn's, which is a bug of the loop's owner */
     CHECK(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY || result == -EAGAIN);

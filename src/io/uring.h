@@ -39,6 +39,7 @@ struct uring {
     int wake_fd;
     int ready_fd;              /* for programs that wait themselves; -1 until one does */
     uint64_t wake_count;       /* what the armed read writes */
+    unsigned transfers;        /* reads and writes of files that wait for a submission, about */
     struct list_node deferred; /* ops that found no room in the submission queue while reaping */
 };
 
@@ -54,7 +55,9 @@ static inline struct uring *uring_of(const struct io_loop *loop)
     return loop->driver_data;
 }
 
-/* uring.c. A free entry; NULL only while reaping. */
+/* uring.c. Submits what is gathered, without waiting; not while reaping. */
+void uring_submit(struct io_loop *loop);
+/* A free entry; NULL only while reaping. */
 struct io_uring_sqe *uring_entry(struct io_loop *loop);
 
 /* io_uring_enable_rings(), which the shared library of liburing 2.3 declares but does not export. 0 or

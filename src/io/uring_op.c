@@ -17,6 +17,7 @@
 
 /* The sector size that O_DIRECT lengths are multiples of: a shorter tail is the end of the file. */
 #define SECTOR 512
+#define TRANSFERS_GATHERED 4
 /* Of one read or write: a little less than the kernel's own bound. */
 #define TRANSFER_MAX (1u << 30)
 
@@ -196,6 +197,8 @@ bool uring_blocking(struct io_loop *loop, struct io_op *op)
         return false;
     op->io.partial = 0;
     start(loop, op);
+    if (++uring_of(loop)->transfers >= TRANSFERS_GATHERED)
+        uring_submit(loop);
     return true;
 }
 
