@@ -1,6 +1,7 @@
 #include "cache/index.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define PLACE_BITS 40
 #define LEN_BITS 26
@@ -137,6 +138,13 @@ uint64_t index_buckets_for(uint64_t items)
     return buckets < INDEX_BUCKETS_MAX ? buckets : INDEX_BUCKETS_MAX;
 }
 
+/* In whole blocks, for direct reads and writes. */
+static size_t mapped_bytes(const struct index *index)
+{
+    return (index_bytes(index) + 4095) / 4096 * 4096;
+}
+
+/* Fresh pages are empty buckets, and cost nothing before they are touched: a snapshot is read into them. */
 struct index *index_create(uint64_t buckets)
 {
     CHECK(buckets >= 1 && buckets <= INDEX_BUCKETS_MAX);
@@ -144,12 +152,13 @@ struct index *index_create(uint64_t buckets)
     if (index == NULL)
         return NULL;
     index->bucket_count = buckets;
-    index->buckets = aligned_alloc(4096, (index_bytes(index) + 4095) / 4096 * 4096);
-    if (index->buckets == NULL) {
+    index->buckets =
+        mmap(NULL, mapped_bytes(index), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (index->buckets == MAP_FAILED) {
         free(index);
         return NULL;
     }
-    index_clear(index);
+    (void)madvise(index->buckets, mapped_bytes(index), MADV_HUGEPAGE); /* buckets are touched at random */
     return index;
 }
 
@@ -157,8 +166,15 @@ void index_destroy(struct index *index)
 {
     if (index == NULL)
         return;
-    free(index->buckets);
+    (void)munmap(index->buckets, mapped_bytes(index));
     free(index);
+}
+
+void index_prefetch(struct index *index, uint64_t hash)
+{
+    struct pair pair = pair_of(index, hash);
+    __builtin_prefetch(pair.a, 1);
+    __builtin_prefetch(pair.b, 1);
 }
 
 bool index_find(struct index *index, uint64_t hash, struct index_entry *entry)
@@ -303,7 +319,9 @@ uint64_t index_sweep(struct index *index, uint64_t from, uint64_t to)
 
 void index_clear(struct index *index)
 {
-    memset((void *)index->buckets, 0, index_bytes(index));
+    /* Fresh pages in place of these: faster than zeroing what nobody may come to touch. */
+    if (madvise(index->buckets, mapped_bytes(index), MADV_DONTNEED) < 0)
+        memset((void *)index->buckets, 0, index_bytes(index));
     atomic_store(&index->items, 0);
 }
 

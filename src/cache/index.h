@@ -46,6 +46,8 @@ uint64_t index_buckets_for(uint64_t items);
 struct index *index_create(uint64_t buckets);
 void index_destroy(struct index *index);
 
+/* Brings the hash's buckets near: for who knows ahead what it will ask. */
+void index_prefetch(struct index *index, uint64_t hash);
 bool index_find(struct index *index, uint64_t hash, struct index_entry *entry);
 enum index_outcome { INDEX_ADDED, INDEX_REPLACED, INDEX_DROPPED };
 /* In place of what the hash had. INDEX_DROPPED: another item went, *dropped tells its place. `use` starts at

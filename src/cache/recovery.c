@@ -17,6 +17,7 @@
 
 #define DEPTH 8
 #define ROWS_PER_STEP 4096
+#define ROWS_AHEAD 8 /* an index of many items is larger than the CPU's caches */
 
 struct recovery {
     struct device *device;
@@ -121,6 +122,8 @@ static bool apply(struct recovery *recovery, struct rows *rows)
         drop_older(device, rows->generation);
     for (; alive && recovery->row < until; recovery->row++) {
         const struct segment_row *row = &rows->rows[recovery->row];
+        if (recovery->row + ROWS_AHEAD < rows->count)
+            index_prefetch(device->index, row[ROWS_AHEAD].hash);
         if (row->kind == ITEM_PURGE || row->kind == ITEM_PURGE_OBJECT)
             apply_purge(recovery, row, segment_place + row->offset);
         else
