@@ -16,6 +16,7 @@
 #include "base/stats.h"
 #include "cache/item.h"
 #include "cache/memory.h"
+#include "cache/residents.h"
 #include "cache/s3fifo.h"
 #include "cache/slot.h"
 #include "cache/table.h"
@@ -62,7 +63,8 @@ struct memory {
     struct slots slots;
     struct s3fifo fifo;
     void *ghosts;
-    uint64_t private_count; /* items that exist outside the table */
+    struct residents residents; /* of what the table holds */
+    uint64_t private_count;     /* items that exist outside the table */
     uint64_t inserts, evictions, evicted_bytes, ghost_hits, exhausted, page_moves;
 };
 

@@ -24,7 +24,7 @@ static uint64_t overhead_bytes(uint32_t blocks)
 {
     uint64_t frames = (uint64_t)blocks * BLOCK_FRAMES;
     return sizeof(struct memory) + space_overhead_bytes(blocks) + table_bytes(frames) +
-           s3fifo_ghost_memory(ghost_count(frames));
+           s3fifo_ghost_memory(ghost_count(frames)) + residents_bytes(frames);
 }
 
 /* As many blocks as the budget holds together with what they cost. */
@@ -60,6 +60,13 @@ int memory_create(struct memory **created, const struct memory_config *config)
         free(memory);
         return -ENOMEM;
     }
+    if (residents_init(&memory->residents, frames) < 0) {
+        table_deinit(&memory->table);
+        space_deinit(&memory->space);
+        free(memory->ghosts);
+        free(memory);
+        return -ENOMEM;
+    }
     random_os(&memory->hash_seed, sizeof(memory->hash_seed));
     pthread_mutex_init(&memory->lock, NULL);
     slots_init(&memory->slots, &memory->space);
@@ -80,6 +87,7 @@ void memory_destroy(struct memory *memory)
     check_unpinned(&memory->fifo.small);
     check_unpinned(&memory->fifo.main);
     pthread_mutex_destroy(&memory->lock);
+    residents_deinit(&memory->residents);
     table_deinit(&memory->table);
     space_deinit(&memory->space);
     free(memory->ghosts);
@@ -125,6 +133,7 @@ static void item_free(struct memory *memory, struct item *item)
 
 void memory_release(struct memory *memory, struct item *item)
 {
+    residents_remove(&memory->residents, item_sequence(item));
     uint32_t old = atomic_fetch_sub_explicit(&item->references, ITEM_TIER, memory_order_acq_rel);
     CHECK(old & ITEM_TIER);
     if (old == ITEM_TIER)
@@ -241,13 +250,25 @@ int memory_take(struct memory *memory, struct item_key key, struct item_shape sh
 
 /* Table. */
 
+static bool item_is_resident(const struct item *item)
+{
+    return (atomic_load_explicit(&item->references, memory_order_relaxed) & ITEM_TIER) != 0;
+}
+
 void memory_insert(struct memory *memory, struct item *item, uint64_t sequence)
 {
     CHECK(sequence > 0 && item->memory == memory && item_is_complete(item));
     CHECK(item->value_from == 0 && item->held_len == item->value_len);
     struct item *displaced;
     pthread_mutex_lock(&memory->lock);
-    if (table_enter(&memory->table, item, sequence, &displaced)) {
+    uint64_t before = item_sequence(item);
+    bool entered = table_enter(&memory->table, item, sequence, &displaced);
+    if (!entered && item_is_resident(item) && item_sequence(item) != before) { /* it was there; raised */
+        residents_remove(&memory->residents, before);
+        residents_add(&memory->residents, item_sequence(item));
+    }
+    if (entered) {
+        residents_add(&memory->residents, item_sequence(item));
         memory->private_count--;
         memory->inserts++;
         bool proven = s3fifo_recall(&memory->fifo, item->node.hash);
@@ -270,6 +291,11 @@ struct item *memory_find(struct memory *memory, struct item_key key)
 bool memory_has(struct memory *memory, struct item_key key)
 {
     return table_has(&memory->table, hash_of(memory, key), key);
+}
+
+bool memory_may_hold(const struct memory *memory, uint64_t sequence)
+{
+    return residents_may_hold(&memory->residents, sequence);
 }
 
 bool memory_remove(struct memory *memory, struct item_key key, uint64_t below_sequence)

@@ -42,6 +42,9 @@ void memory_insert(struct memory *memory, struct item *item, uint64_t sequence);
 struct item *memory_find(struct memory *memory, struct item_key key);
 /* Whether it is there; counts no use. */
 bool memory_has(struct memory *memory, struct item_key key);
+/* Whether an item of that sequence may be there: false is sure, true is a guess. For who has no key at hand.
+ */
+bool memory_may_hold(const struct memory *memory, uint64_t sequence);
 /* Takes it out of the table where its sequence is below the given one (UINT64_MAX: always). True if it was
  * there. */
 bool memory_remove(struct memory *memory, struct item_key key, uint64_t below_sequence);

@@ -200,6 +200,8 @@ static int consider(struct reclaim *reclaim)
         return 0;
     if (reclaim->carried_bytes + segment_item_len(row->key_len, row->value_len) > device->segment_bytes / 4)
         return 0;
+    if (entry.use == 0 && !memory_may_hold(device->disk->memory, row->sequence))
+        return 0;
     uint32_t header = SEGMENT_HEADER_FIXED + row->key_len + 8 * segment_checksum_count(row->value_len);
     if (row->offset < reclaim->window_at || row->offset + header > reclaim->window_at + reclaim->window_len)
         return E_TRUNCATED;

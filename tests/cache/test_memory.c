@@ -150,10 +150,14 @@ static void test_sequences(void **state)
     assert_int_equal(stats_of(memory).items, 1);
     memory_insert(memory, found, 9); /* itself: raises the sequence */
     assert_int_equal(item_sequence(found), 9);
+    assert_true(memory_may_hold(memory, 9));
+    for (uint64_t sequence = 4; sequence < 9; sequence++) /* what was refused, displaced, raised */
+        assert_false(memory_may_hold(memory, sequence));
     item_unref(&found);
     item_unref(&old);
     assert_false(memory_remove(memory, key_of(&number), 9));
     assert_true(memory_remove(memory, key_of(&number), 10));
+    assert_false(memory_may_hold(memory, 9));
     assert_false(memory_remove(memory, key_of(&number), UINT64_MAX));
     assert_int_equal(stats_of(memory).pinned_bytes, 0);
     memory_destroy(memory);
