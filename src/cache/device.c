@@ -29,6 +29,7 @@ struct device *device_create(struct disk *disk, unsigned number, const struct di
     device->size_bytes = config->size_bytes;
     device->expected_item_bytes = disk->expected_item_bytes;
     pthread_mutex_init(&device->lock, NULL);
+    pthread_mutex_init(&device->batches_lock, NULL);
     list_init(&device->tickets);
     list_init(&device->flushes);
     list_init(&device->held);
@@ -43,6 +44,7 @@ struct device *device_create(struct disk *disk, unsigned number, const struct di
 void device_reset(struct device *device)
 {
     CHECK(list_empty(&device->tickets) && list_empty(&device->waiting) && device->open == NULL);
+    write_free_kept(device);
     pthread_mutex_lock(&device->lock); /* statistics may be read meanwhile */
     index_destroy(device->index);
     free(device->segments);
@@ -71,6 +73,7 @@ void device_destroy(struct device *device)
         return;
     device_reset(device);
     pthread_mutex_destroy(&device->lock);
+    pthread_mutex_destroy(&device->batches_lock);
     free(device->path);
     free(device);
 }

@@ -58,12 +58,14 @@
 #define DEVICE_STALL_NS (5 * NS_PER_S)
 #define DEVICE_READS_MAX 8192
 #define DEVICE_BATCH_BYTES (256u << 10)
+#define DEVICE_BATCHES_KEPT 32
+#define DEVICE_WRITES_BYTES (8u << 20) /* in flight on one loop; the rest waits in memory */
 #define DEVICE_BATCH_AGE_NS (200 * NS_PER_MS)
 #define DEVICE_OP_BYTES (1u << 20)
 #define DEVICE_FREE_TARGET 3
 #define DEVICE_FREE_RESERVED 1
 #define DEVICE_FORGOTTEN_MAX (1u << 20)
-#define WRITING_CHAINS 1024
+#define WRITING_CHAINS 8192
 #define RECENT_SLOTS 4096
 
 enum device_state { DEVICE_CLOSED, DEVICE_OPENING, DEVICE_IN_SERVICE, DEVICE_OUT, DEVICE_CLOSING };
@@ -83,12 +85,15 @@ struct disk_worker {
     unsigned joins, ops;    /* ops in flight of this loop */
     struct io_op timer;     /* closes batches that have become old */
     struct list_node ready; /* gets that are done without I/O */
+    struct list_node held;  /* writes that wait for others of this loop */
+    uint64_t writes_bytes;  /* in flight */
     struct io_message message;
     bool posted, leaving;
     void (*left)(void *context);
     void *left_context;
     struct list_node free_gets, free_buffers[3];
-    unsigned free_get_count, free_buffer_count[3];
+    uint8_t *sheets[3]; /* what the buffers are cut from */
+    unsigned free_get_count;
 };
 
 /* An item from its put until its write completed. */
@@ -207,6 +212,11 @@ struct device {
     _Atomic bool home_posted, reclaim_waits;
     struct io_message home_message;
 
+    /* Buffers of batches, for the next ones: new ones of that size cost a page fault for each block. */
+    pthread_mutex_t batches_lock; /* innermost */
+    uint8_t *batches[DEVICE_BATCHES_KEPT];
+    unsigned batches_kept;
+
     struct reclaim *reclaim;   /* home loop */
     struct recovery *recovery; /* home loop */
     struct io_op retry;
@@ -287,6 +297,8 @@ void append_timer(struct io_op *op);
 /* ---- write.c ---- */
 struct write *write_create(struct device *device, struct filling *filling, uint32_t buffer_len);
 void write_destroy(struct write *write);
+/* Frees the buffers that are kept. */
+void write_free_kept(struct device *device);
 void write_submit_all(struct disk_worker *worker, struct list_node *ready);
 
 /* ---- writing.c: under lock ---- */

@@ -5,11 +5,12 @@
 #include "cache/worker.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "cache/reader.h"
 #include "cache/tier.h"
 
-#define KEPT_MAX 128
+#define SHEET_BYTES (2u << 20)
 
 static const uint32_t class_bytes[3] = {8192, 32768, 131072};
 
@@ -21,16 +22,33 @@ static unsigned class_of(uint32_t len)
     return class;
 }
 
+static void buffer_put_back(struct disk_worker *worker, unsigned class, uint8_t *buffer)
+{
+    struct list_node *node = (struct list_node *)(void *)buffer;
+    *node = (struct list_node){0};
+    list_push_front(&worker->free_buffers[class], node);
+}
+
+static void sheet_make(struct disk_worker *worker, unsigned class)
+{
+    uint8_t *sheet = aligned_alloc(SHEET_BYTES, SHEET_BYTES);
+    if (sheet == NULL)
+        return;
+    (void)madvise(sheet, SHEET_BYTES, MADV_HUGEPAGE); /* only helps */
+    worker->sheets[class] = sheet;
+    for (uint32_t at = 0; at + class_bytes[class] <= SHEET_BYTES; at += class_bytes[class])
+        buffer_put_back(worker, class, sheet + at);
+}
+
 uint8_t *worker_buffer_take(struct disk_worker *worker, uint32_t len)
 {
     unsigned class = class_of(len);
     if (class == 3)
         return aligned_alloc(SEGMENT_BLOCK, segment_blocks_up(len));
+    if (worker->sheets[class] == NULL)
+        sheet_make(worker, class);
     struct list_node *node = list_pop_front(&worker->free_buffers[class]);
-    if (node == NULL)
-        return aligned_alloc(SEGMENT_BLOCK, class_bytes[class]);
-    worker->free_buffer_count[class]--;
-    return (uint8_t *)node;
+    return node != NULL ? (uint8_t *)node : aligned_alloc(SEGMENT_BLOCK, class_bytes[class]);
 }
 
 void worker_buffer_give(struct disk_worker *worker, uint8_t **buffer, uint32_t len)
@@ -40,14 +58,10 @@ void worker_buffer_give(struct disk_worker *worker, uint8_t **buffer, uint32_t l
     if (given == NULL)
         return;
     unsigned class = class_of(len);
-    if (class == 3 || worker->free_buffer_count[class] == KEPT_MAX) {
+    if (class == 3 || (uintptr_t)given - (uintptr_t)worker->sheets[class] >= SHEET_BYTES)
         free(given);
-        return;
-    }
-    struct list_node *node = (struct list_node *)(void *)given;
-    *node = (struct list_node){0};
-    list_push_front(&worker->free_buffers[class], node);
-    worker->free_buffer_count[class]++;
+    else
+        buffer_put_back(worker, class, given);
 }
 
 void worker_op_end(struct disk_worker *worker)
@@ -71,6 +85,7 @@ struct disk_worker *worker_create(struct disk *disk, struct io_loop *loop)
     worker->loop = loop;
     worker->joins = 1;
     list_init(&worker->ready);
+    list_init(&worker->held);
     list_init(&worker->free_gets);
     for (unsigned i = 0; i < 3; i++)
         list_init(&worker->free_buffers[i]);
@@ -91,8 +106,7 @@ void worker_destroy(struct disk_worker *worker)
         }
     pthread_mutex_unlock(&disk->workers_lock);
     for (unsigned i = 0; i < 3; i++)
-        for (struct list_node *node; (node = list_pop_front(&worker->free_buffers[i])) != NULL;)
-            free(node);
+        free(worker->sheets[i]);
     reader_free_gets(worker);
     free(worker);
 }

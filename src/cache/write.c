@@ -1,6 +1,10 @@
 /*
  * Writes: ops of at most 1 MiB from a batch buffer, a table, or a large item's extents, on the loop that made
  * them ready. The items' references are held until the write has completed.
+ *
+ * A loop has at most DEVICE_WRITES_BYTES in flight. That keeps any device busy, and a read (a get, the table
+ * of a segment to be reclaimed) waits behind no more than that: with all of a write buffer of 64 MiB handed
+ * over at once, reclaiming waited for its reads and puts for reclaiming, at a third of the rate.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -8,6 +12,43 @@
 #include "base/error.h"
 #include "cache/tier.h"
 #include "cache/worker.h"
+
+/* A large item's header, or a batch, is followed by room for a last, partial block. */
+static size_t buffer_bytes(uint32_t buffer_len)
+{
+    return (size_t)segment_blocks_up(buffer_len) + SEGMENT_BLOCK;
+}
+
+static uint8_t *buffer_take(struct device *device, uint32_t buffer_len)
+{
+    uint8_t *buffer = NULL;
+    if (buffer_len == DEVICE_BATCH_BYTES) {
+        pthread_mutex_lock(&device->batches_lock);
+        if (device->batches_kept > 0)
+            buffer = device->batches[--device->batches_kept];
+        pthread_mutex_unlock(&device->batches_lock);
+    }
+    return buffer != NULL ? buffer : aligned_alloc(SEGMENT_BLOCK, buffer_bytes(buffer_len));
+}
+
+static void buffer_give(struct device *device, uint8_t *buffer, uint32_t buffer_len)
+{
+    if (buffer_len == DEVICE_BATCH_BYTES && buffer != NULL) {
+        pthread_mutex_lock(&device->batches_lock);
+        if (device->batches_kept < DEVICE_BATCHES_KEPT) {
+            device->batches[device->batches_kept++] = buffer;
+            buffer = NULL;
+        }
+        pthread_mutex_unlock(&device->batches_lock);
+    }
+    free(buffer);
+}
+
+void write_free_kept(struct device *device)
+{
+    while (device->batches_kept > 0)
+        free(device->batches[--device->batches_kept]);
+}
 
 struct write *write_create(struct device *device, struct filling *filling, uint32_t buffer_len)
 {
@@ -18,9 +59,8 @@ struct write *write_create(struct device *device, struct filling *filling, uint3
     write->filling = filling;
     list_init(&write->items);
     if (buffer_len > 0) {
-        /* A large item's header is followed by room for its last, partial block. */
         write->buffer_len = segment_blocks_up(buffer_len);
-        write->buffer = aligned_alloc(SEGMENT_BLOCK, (size_t)write->buffer_len + SEGMENT_BLOCK);
+        write->buffer = buffer_take(device, write->buffer_len);
         if (write->buffer == NULL) {
             free(write);
             return NULL;
@@ -33,7 +73,10 @@ struct write *write_create(struct device *device, struct filling *filling, uint3
 void write_destroy(struct write *write)
 {
     CHECK(!list_linked(&write->ticket) && !list_linked(&write->node) && list_empty(&write->items));
-    free(write->buffer);
+    if (write->is_table)
+        free(write->buffer);
+    else
+        buffer_give(write->device, write->buffer, write->buffer_len);
     free(write);
 }
 
@@ -210,6 +253,18 @@ static void complete(struct write *write)
     worker_op_end(worker);
 }
 
+static void pump(struct disk_worker *worker)
+{
+    while (!list_empty(&worker->held)) {
+        struct write *write = CONTAINER_OF(worker->held.next, struct write, node);
+        if (worker->writes_bytes > 0 && worker->writes_bytes + write->len > DEVICE_WRITES_BYTES)
+            return;
+        list_remove(&write->node);
+        worker->writes_bytes += write->len;
+        submit(write);
+    }
+}
+
 static void write_done(struct io_op *op)
 {
     struct write *write = CONTAINER_OF(op, struct write, op);
@@ -225,6 +280,8 @@ static void write_done(struct io_op *op)
         if (op->result >= 0)
             op->result = -EIO;
     }
+    write->worker->writes_bytes -= write->len;
+    pump(write->worker);
     complete(write);
 }
 
@@ -235,6 +292,7 @@ void write_submit_all(struct disk_worker *worker, struct list_node *ready)
         write->worker = worker;
         io_op_init(&write->op, write_done);
         worker_op_begin(worker);
-        submit(write);
+        list_push_back(&worker->held, &write->node);
     }
+    pump(worker);
 }
