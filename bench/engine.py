@@ -173,7 +173,7 @@ def part_memory(bench):
 
 def part_many(bench):
     count = 200000 if bench.small else 10000000
-    size_mib = int(count * 660 / MIB) + 200
+    size_mib = int(count * 660 / MIB) + 600
     options = ["--file", bench.path("many.data"), "--size", size_mib, "--bytes", 512, "--items", count]
     result = {"fill": bench.yata("fill", "--plain", *options), "index": bench.yata("index", *options)}
     contestants = {}

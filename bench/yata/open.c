@@ -164,13 +164,18 @@ static struct opening open_measured(struct store *store, const struct options *o
     struct opening opening = {0};
     struct disk_stats stats;
     struct random random;
-    struct disk_config config = {.expected_item_bytes = options->item_bytes + 120};
+    struct disk_config config = {.expected_item_bytes = store_expected_bytes(options)};
     random_init(&random, 1);
     store_create(store, options, options->io, &config);
     uint64_t start_ns = clock_monotonic_ns();
     store_attach(store);
+    uint64_t next_ns = start_ns;
     do {
-        ask_meanwhile(store, &opening, &random, options->items);
+        if (clock_monotonic_ns() >= next_ns) {
+            ask_meanwhile(store, &opening, &random, options->items);
+            next_ns = clock_monotonic_ns() + NS_PER_MS;
+        }
+        io_loop_turn(store->loop, NS_PER_MS);
         if (store->attached && opening.service_ms == 0)
             opening.service_ms = (double)(clock_monotonic_ns() - start_ns) / 1e6;
         disk_stats(store->disk, &stats);

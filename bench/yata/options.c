@@ -118,7 +118,7 @@ static int wrong(const char *what, const char *argument)
 static void fill_in(struct options *options)
 {
     if (options->items == 0) /* an item's header, key and row take about 130 bytes */
-        options->items = options->size_bytes * 8 / 10 / (options->item_bytes + 160);
+        options->items = options->size_bytes * 8 / 10 / (options->item_bytes + 160) + 1;
     if (options->total_bytes == 0)
         options->total_bytes = options->size_bytes * 3 / 2;
 }
@@ -154,8 +154,9 @@ int options_parse(struct options *options, int argc, char **argv)
     }
     if (options->command == NULL)
         return wrong("no command", "see the list");
-    if (options->item_bytes == 0 || options->depth == 0 || options->seconds_tenths == 0)
-        return wrong("must not be 0", "--bytes, --depth, --seconds");
+    if (options->size_bytes == 0 || options->item_bytes == 0 || options->depth == 0 ||
+        options->seconds_tenths == 0)
+        return wrong("must not be 0", "--size, --bytes, --depth, --seconds");
     fill_in(options);
     return 0;
 }

@@ -87,10 +87,14 @@ void store_turn(struct store *store)
     io_loop_turn(store->loop, 100 * NS_PER_MS);
 }
 
+uint64_t store_expected_bytes(const struct options *options)
+{
+    return options->size_bytes / options->items;
+}
+
 void store_open(struct store *store, const struct options *options)
 {
-    /* An item is its value, its header and its row; the index is to hold as many as fit. */
-    struct disk_config config = {.expected_item_bytes = options->item_bytes + 120};
+    struct disk_config config = {.expected_item_bytes = store_expected_bytes(options)};
     struct disk_stats stats;
     store_create(store, options, options->io, &config);
     store_attach(store);

@@ -35,6 +35,8 @@ struct item_key store_key(struct store_key *key, uint64_t number);
 /* Io, loop, memory and disk, not attached. `driver` may be IO_FAKE. expected_item_bytes sizes the index. */
 void store_create(struct store *store, const struct options *options, enum io_choice driver,
     const struct disk_config *base);
+/* Sizes the index for the items that were asked for. */
+uint64_t store_expected_bytes(const struct options *options);
 /* Starts to attach; store->attached tells the end. */
 void store_attach(struct store *store);
 /* Creates, attaches and waits for it, and for the recovery of what is there. */
