@@ -3,9 +3,9 @@
  * opens, ends what it does, and answers each key with the bytes put last or not at all; what was removed
  * stays so; and a miss that damage made is counted.
  *
- * One device, made once for each way to stop: six segments full, sealed with tables, and one not full, which
- * a clean stop seals too and leaves a snapshot beside, and a kill leaves to the scan. Every byte of every
- * structure, then random bits: test_media [random bits], 10,000 by default.
+ * One device, made once for each way to stop, in its second life: a dozen segments full, sealed with tables,
+ * and one not full, which a clean stop seals too and leaves a snapshot beside, and a kill leaves to the scan.
+ * Every byte of every structure, then random bits: test_media [random bits], 10,000 by default.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -83,21 +83,22 @@ static void put(struct world *world, uint64_t key, int64_t version, uint32_t len
     world->expect[key] = version;
 }
 
-/* Items of all sizes, replaced and removed ones among them, in more than six segments. */
-static void fill(struct world *world)
+/* Items of all sizes, replaced and removed ones among them, in more than six segments. Versions from `first`
+ * on. */
+static void fill(struct world *world, int64_t first)
 {
     static const uint32_t lens[] = {8, 100, 4000, 16384, 30000, 65535, 65536, 100001, 262144};
-    for (int64_t version = 1; version <= 120; version++)
+    for (int64_t version = first; version < first + 120; version++)
         put(world, random_below(&world->random, KEYS), version,
             lens[random_below(&world->random, sizeof lens / sizeof lens[0])]);
-    put(world, 7, 150, 900);
+    put(world, 7, first + 150, 900);
     for (uint64_t key = 0; key < KEYS; key += 7) {
         assert_int_equal(stage_remove(&world->stage, key), 0);
         world->expect[key] = E_MISSING;
     }
-    put(world, 1, 200, 5000);
-    put(world, 2, 201, 262144);
-    put(world, 3, 202, 300);
+    put(world, 1, first + 200, 5000);
+    put(world, 2, first + 201, 262144);
+    put(world, 3, first + 202, 300);
     assert_int_equal(stage_flush(&world->stage), 0);
 }
 
@@ -133,7 +134,10 @@ static void world_init(struct world *world, bool clean)
     stage_init(&world->stage, 34 * MIB);
     world->stage.driver = IO_FAKE;
     assert_int_equal(stage_open(&world->stage), 0);
-    fill(world);
+    fill(world, 1);
+    stop(&world->stage, true); /* leaves a snapshot, soon of no use */
+    assert_int_equal(stage_open(&world->stage), 0);
+    fill(world, 1000);
     stop(&world->stage, clean);
     const uint8_t *now = fake_disk_bytes(world->stage.io, world->stage.config.devices[0].path, &world->len);
     world->image = malloc(world->len);
@@ -146,7 +150,7 @@ static void world_init(struct world *world, bool clean)
         if (survey(world, place))
             world->used = place + world->super.segment_bytes;
     }
-    assert_true(world->used > 6 * MIB && world->item_count > 100);
+    assert_true(world->used > 12 * MIB && world->item_count > 100);
 }
 
 static void world_deinit(struct world *world)
@@ -187,7 +191,7 @@ static void life_goes_on(struct world *world, uint64_t at)
     int64_t before[KEYS];
     memcpy(before, world->expect, sizeof before);
     for (unsigned key = 0; key < KEYS; key += 3)
-        put(world, key, 300 + key, 1000 * key + 8);
+        put(world, key, 5000 + key, 1000 * key + 8);
     assert_int_equal(stage_remove(stage, 4), 0);
     world->expect[4] = E_MISSING;
     for (unsigned i = 0; i < 2; i++) {
@@ -256,13 +260,15 @@ static void item(struct world *world, unsigned number)
     trial(world, place + segment_item_len(world->items[number].key_len, value_len) - 1, 1);
 }
 
-/* The first item of a segment, one in the middle, the last; the last of all; a remove record. */
+/* Some first items of segments, some in the middle, some remove records, the last of all. */
 static void items(struct world *world)
 {
+    unsigned firsts = 0, records = 0;
     for (unsigned i = 0; i < world->item_count; i++) {
         bool first = (world->items[i].place - world->super.data_offset) % world->super.segment_bytes == 0;
         bool record = world->items[i].value_len == 0;
-        if (first || record || i % 40 == 0 || i + 1 == world->item_count)
+        if ((first && firsts++ % 6 == 0) || (record && records++ % 6 == 0) || i % 90 == 45 ||
+            i + 1 == world->item_count)
             item(world, i);
     }
 }
@@ -270,7 +276,7 @@ static void items(struct world *world)
 static void tables(struct world *world)
 {
     for (uint64_t end = world->super.data_offset + world->super.segment_bytes; end <= world->used;
-         end += 3 * world->super.segment_bytes) {
+         end += 6 * world->super.segment_bytes) {
         trial_all(world, end - SEGMENT_FOOTER_BYTES, SEGMENT_FOOTER_BYTES);
         trial_all(world, end - SEGMENT_FOOTER_BYTES - 2 * SEGMENT_ROW_BYTES, SEGMENT_ROW_BYTES);
     }
