@@ -33,13 +33,21 @@ static void check(struct device *device)
     }
 }
 
+/* Under lock: the flushes of the list that came after the write had its ticket. */
+static void fail(struct list_node *flushes, const struct write *write)
+{
+    for (struct list_node *node = flushes->next; node != flushes; node = node->next)
+        if (flush_of(node)->barrier > write->number)
+            flush_of(node)->result = -EIO;
+}
+
 void flush_ticket_done(struct device *device, struct write *write)
 {
     list_remove(&write->ticket);
-    if (write->failed)
-        for (struct list_node *node = device->flushes.next; node != &device->flushes; node = node->next)
-            if (flush_of(node)->barrier > write->number)
-                flush_of(node)->result = -EIO;
+    if (write->failed) {
+        fail(&device->flushes, write);
+        fail(&device->held, write); /* its items are queued again, behind what those wait for */
+    }
     check(device);
 }
 
