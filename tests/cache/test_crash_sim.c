@@ -1,11 +1,11 @@
 /*
  * Crashes, by seeds: lives of the tier over the fake driver, each a random run of puts, replacements, gets,
- * removes and flushes, which ends by a clean stop, the death of the process or a loss of power: after any
- * operation of the disk, those of opening, recovering and closing included. Writes fail now and then, devices
- * are away for a life, sizes change. A model knows what may be found: no version that was older than one
- * reported durable or than a remove that was answered, no wrong byte ever, and within a life nothing but the
- * latest. What was durable and left alone must be there after a death of the process, unless the device has
- * gone round since.
+ * removes, purges and flushes, which ends by a clean stop, the death of the process or a loss of power: after
+ * any operation of the disk, those of opening, recovering and closing included. Writes fail now and then,
+ * devices are away for a life, sizes change. A model knows what may be found: no version that was older than
+ * one reported durable or than a remove or purge that was answered, no wrong byte ever, and within a life
+ * nothing but the latest. What was durable and left alone must be there after a death of the process, unless
+ * the device has gone round since.
  *
  * test_crash_sim [first seed] [count]. What fails prints the command that replays it, also when it ends by a
  * CHECK, a fault or a loop. tests/mutations shows what it finds.
@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "cache/purge.h"
 #include "disk_stage.h"
 #include "io/fake.h"
 
@@ -40,7 +41,7 @@ enum ending { END_CLEAN, END_KILL, END_POWER };
 struct pending {
     bool busy, done, flush;
     int result;
-    unsigned key;
+    uint64_t hides; /* remove, purge: a bit for each key */
     int64_t clock;
     int64_t put[KEYS]; /* flush: what it covers */
 };
@@ -72,6 +73,8 @@ static void raise_to(int64_t *floor, int64_t to)
         *floor = to;
 }
 
+static_assert(KEYS <= 64, "a set of keys is a word");
+
 static void flushed(struct sim *sim, const struct pending *pending)
 {
     struct model *model = &sim->model;
@@ -93,8 +96,9 @@ static void settle_pending(struct sim *sim)
             continue;
         if (pending->flush)
             flushed(sim, pending);
-        else
-            raise_to(&sim->model.floor[pending->key], pending->clock);
+        for (unsigned key = 0; key < KEYS; key++)
+            if (pending->hides >> key & 1)
+                raise_to(&sim->model.floor[key], pending->clock);
     }
 }
 
@@ -143,16 +147,62 @@ static void do_put(struct sim *sim)
     sim->model.must[key] = false;
 }
 
+/* From now on those keys have nothing. */
+static void hide(struct sim *sim, struct pending *pending, uint64_t keys)
+{
+    pending->hides = keys;
+    for (unsigned key = 0; key < KEYS; key++)
+        if (keys >> key & 1) {
+            sim->model.put[key] = 0;
+            sim->model.must[key] = false;
+        }
+}
+
 static void do_remove(struct sim *sim)
 {
     struct pending *pending = pending_take(sim);
     if (pending == NULL)
         return;
     uint8_t buf[64];
-    pending->key = (unsigned)random_below(&sim->random, KEYS);
-    sim->model.put[pending->key] = 0;
-    sim->model.must[pending->key] = false;
-    disk_remove(sim->stage.disk, sim->stage.loop, stage_key(pending->key, buf), answered, pending);
+    unsigned key = (unsigned)random_below(&sim->random, KEYS);
+    hide(sim, pending, UINT64_C(1) << key);
+    disk_remove(sim->stage.disk, sim->stage.loop, stage_key(key, buf), answered, pending);
+}
+
+/* The heads whose key begins so: only those are purged. */
+static uint64_t heads_under(struct bytes prefix)
+{
+    uint64_t keys = 0;
+    for (unsigned key = 0; key < KEYS; key++) {
+        uint8_t buf[64];
+        struct item_key one = stage_key(key, buf);
+        bool under = one.bytes.len >= prefix.len && memcmp(one.bytes.ptr, prefix.ptr, prefix.len) == 0;
+        if (one.kind == ITEM_HEAD && under)
+            keys |= UINT64_C(1) << key;
+    }
+    return keys;
+}
+
+/* Of one object, of a prefix, or of everything. */
+static void do_purge(struct sim *sim)
+{
+    struct pending *pending = pending_take(sim);
+    if (pending == NULL)
+        return;
+    struct stage *stage = &sim->stage;
+    uint8_t buf[64];
+    unsigned key = (unsigned)random_below(&sim->random, KEYS);
+    struct item_key one = stage_key(key, buf);
+    uint64_t dice = random_below(&sim->random, 10);
+    bool widened;
+    if (dice < 4 && one.kind == ITEM_HEAD) {
+        hide(sim, pending, UINT64_C(1) << key);
+        disk_purge_object(stage->disk, stage->loop, one.bytes, answered, pending);
+        return;
+    }
+    struct purge purge = {.prefix = bytes_of(one.bytes.ptr, dice < 9 ? 5 : 0)};
+    hide(sim, pending, heads_under(purge.prefix));
+    disk_purge(stage->disk, stage->loop, &purge, &widened, answered, pending);
 }
 
 static void do_flush(struct sim *sim)
@@ -248,8 +298,10 @@ static void one_op(struct sim *sim)
         do_ask(sim);
     else if (dice < 75)
         do_get(sim, some_key(sim, true));
-    else if (dice < 83)
+    else if (dice < 82)
         do_remove(sim);
+    else if (dice < 83)
+        do_purge(sim);
     else if (dice < 87)
         do_flush(sim);
     else
