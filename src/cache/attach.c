@@ -3,15 +3,17 @@
  * other, then they start.
  *
  * The epoch is one above the highest found. A device that is behind its peers, or is new, or was cut shorter,
- * starts empty. Two that don't know each other lived apart, and nothing tells which came later: each may hold
- * what the other one's items were replaced by, and all start empty. The owners of keys are the devices
- * present and those that the present ones remember, as long as as many configured devices failed to open:
- * those keep their keys, as misses. If a remembered device is configured no more, its keys would fall to
- * devices that may hold older items of them: then all start empty.
+ * starts empty. Two that were not last attached together, and of which neither was merely away while the
+ * other went on, lived apart, and nothing tells which came later: each may hold what replaces or purges the
+ * other one's items, and all start empty. The owners of keys are the devices present and those that the
+ * present ones remember, as long as as many configured devices failed to open: those keep their keys, as
+ * misses. If a remembered device is configured no more, its keys would fall to devices that may hold older
+ * items of them: then all start empty.
  */
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "cache/tier.h"
 #include "cache/worker.h"
 
@@ -52,24 +54,28 @@ static const struct device *leader_of(const struct disk *disk)
     return leader;
 }
 
-static bool has_peer(const struct superblock *super, const struct device_id *id)
-{
-    for (uint32_t i = 0; i < super->peer_count; i++)
-        if (same_id(&super->peers[i], id))
-            return true;
-    return false;
-}
-
-/* Is there one that lived apart from the leader? A new one never lived. */
+/* Is there one that lived apart from the leader: neither attached with it last, nor left behind by it? A new
+ * one never lived. */
 static bool lived_apart(const struct disk *disk, const struct superblock *leader)
 {
     for (unsigned i = 0; i < disk->device_count; i++) {
         const struct superblock *super = &disk->devices[i]->super;
-        if (usable(disk->devices[i]) && super->epoch > 0 && !same_id(&super->id, &leader->id) &&
-            !(has_peer(leader, &super->id) && has_peer(super, &leader->id)))
+        if (!usable(disk->devices[i]) || super->epoch == 0)
+            continue;
+        bool together = super->epoch == leader->epoch && super->attach == leader->attach;
+        bool behind = super->epoch < leader->epoch && super->attach == leader->whole;
+        if (!together && !behind)
             return true;
     }
     return false;
+}
+
+/* Names this attach; odd when no owner is away. */
+static uint64_t attach_draw(bool none_away)
+{
+    uint64_t attach;
+    random_os(&attach, sizeof attach);
+    return none_away ? attach | 1 : attach & ~UINT64_C(1);
 }
 
 /* The owners: present and remembered. Returns how many are remembered only. */
@@ -98,6 +104,8 @@ static void decide(struct disk *disk)
     bool all_empty = away > failed || lived_apart(disk, &leader) || epoch + 1 >= UINT64_C(1) << EPOCH_BITS;
     if (away > failed)
         disk->owner_count -= away;
+    uint64_t attach = attach_draw(away == 0 || away > failed);
+    uint64_t whole = leader.attach % 2 == 1 ? leader.attach : leader.whole;
     uint64_t next = epoch + 1 >= UINT64_C(1) << EPOCH_BITS ? 1 : epoch + 1;
     for (unsigned i = 0; i < disk->device_count; i++) {
         struct device *device = disk->devices[i];
@@ -106,6 +114,8 @@ static void decide(struct disk *disk)
         if (all_empty || device->super.epoch < epoch)
             device->starts_empty = true;
         device->super.epoch = next;
+        device->super.attach = attach;
+        device->super.whole = whole;
         device->super.peer_count = disk->owner_count;
         for (unsigned j = 0; j < disk->owner_count; j++)
             device->super.peers[j] = disk->owners[j].id;

@@ -14,7 +14,8 @@
 
 static const uint8_t magic[8] = {'Y', 'A', 'T', 'A', 'D', 'I', 'S', 'K'};
 
-static_assert(136 + 16 * SUPERBLOCK_PEERS_MAX <= SECTOR, "all but the checksum is in the first sector");
+#define ATTACH_AT (136 + 16 * SUPERBLOCK_PEERS_MAX)
+static_assert(ATTACH_AT + 16 <= SECTOR, "all but the checksum is in the first sector");
 static_assert(EPOCH_BITS + EPOCH_SHIFT == 64, "a sequence is epoch and count");
 
 static uint64_t blocks_up(uint64_t bytes)
@@ -78,6 +79,10 @@ void superblock_encode(const struct superblock *block, uint8_t *copy)
     write_u32(&w, 0);
     write_bytes(&w, bytes_of(block->peers, 16 * (size_t)block->peer_count));
     CHECK(!w.failed);
+    w = writer_of(copy + ATTACH_AT, 16);
+    write_u64(&w, block->attach);
+    write_u64(&w, block->whole);
+    CHECK(!w.failed);
     uint64_t sum = XXH3_64bits_withSeed(copy, CHECKSUM_AT, CHECKSUM_SEED);
     w = writer_of(copy + CHECKSUM_AT, 8);
     write_u64(&w, sum);
@@ -128,6 +133,9 @@ int superblock_decode(struct superblock *block, struct bytes copy)
     if (r.failed || length != SUPERBLOCK_BYTES || !makes_sense(&found))
         return E_CORRUPT;
     memcpy(found.peers, r.at, 16 * (size_t)found.peer_count);
+    r = reader_of(bytes_of(copy.ptr + ATTACH_AT, 16));
+    found.attach = read_u64(&r);
+    found.whole = read_u64(&r);
     *block = found;
     return 0;
 }

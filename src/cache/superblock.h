@@ -7,7 +7,8 @@
  *   48 segment bytes u64          56 data offset u64       64 snapshot offset u64    72 snapshot bytes u64
  *   80 segment count u64          88 index buckets u64     96 epoch u64             104 dead below u64
  *  112 generation bound u64      120 snapshot mark u64    128 peer count u32, 0 u32
- *  136 peers, 16 x 16 bytes      392 zeroes              4088 checksum u64 of the 4088 bytes before
+ *  136 peers, 16 x 16 bytes      392 attach u64           400 whole u64            408 zeroes
+ * 4088 checksum u64 of the 4088 bytes before
  *
  * The copy with the higher counter is the current one; each change is written to the other copy and synced.
  * At open both are written, so that a lost copy never brings an earlier epoch or the mark of a used snapshot
@@ -18,6 +19,8 @@
  * whatever they hold. No generation at or above `generation_bound` was ever used. `snapshot_mark` is the
  * checksum of the state of a valid snapshot (snapshot.h), 0 if there is none. `peers` are the ids of all
  * devices of the tier, this one's included: a key belongs to one of them, also while that one is away.
+ * `attach` is drawn at random when the tier is attached, the same for all devices present; odd if none was
+ * away. `whole` is that of the last attach before this one when none was away.
  *
  * The geometry is fixed at creation, but for segment_count, which may grow.
  */
@@ -46,6 +49,7 @@ struct superblock {
     uint64_t segment_bytes, data_offset, snapshot_offset, snapshot_bytes;
     uint64_t segment_count, index_buckets;
     uint64_t epoch, dead_below, generation_bound, snapshot_mark;
+    uint64_t attach, whole;
     uint32_t peer_count;
     struct device_id peers[SUPERBLOCK_PEERS_MAX];
 };

@@ -21,6 +21,8 @@ static struct superblock sample(void)
     block.dead_below = 9;
     block.generation_bound = 300;
     block.snapshot_mark = 42;
+    block.attach = 43;
+    block.whole = 44;
     block.peer_count = 3;
     memset(block.id.bytes, 0xa5, 16);
     for (unsigned i = 0; i < 3; i++)
