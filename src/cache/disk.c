@@ -332,6 +332,9 @@ void disk_remove(struct disk *disk, struct io_loop *loop, struct item_key key,
     flush_start(device, worker, done, context);
 }
 
+static void flush_all(struct disk *disk, struct io_loop *loop, int result,
+    void (*done)(void *context, int result), void *context);
+
 /* ---- purging ---- */
 
 struct purges *disk_purges(struct disk *disk)
@@ -367,16 +370,21 @@ static void record(struct device *device, struct disk_worker *worker, enum item_
         writing_destroy(entry);
 }
 
-/* To every device that is here: what is away starts empty when it returns. */
+/* To every device; not durable where one is away: that one may come back while those that have it are away.
+ */
 static void record_everywhere(struct disk *disk, struct io_loop *loop, enum item_kind kind, struct bytes key,
     uint64_t sequence, void (*done)(void *context, int result), void *context)
 {
     struct disk_worker *worker = disk_worker(disk, loop);
     CHECK(worker != NULL);
-    for (unsigned i = 0; i < disk->owner_count && atomic_load(&disk->attached); i++)
+    int result = 0;
+    for (unsigned i = 0; i < disk->owner_count && atomic_load(&disk->attached); i++) {
         if (disk->owners[i].device != NULL)
             record(disk->owners[i].device, worker, kind, key, sequence);
-    disk_flush(disk, loop, done, context);
+        else
+            result = E_UNSUPPORTED;
+    }
+    flush_all(disk, loop, result, done, context);
 }
 
 uint64_t disk_purge(struct disk *disk, struct io_loop *loop, const struct purge *purge, bool *widened,
@@ -430,13 +438,14 @@ static void one_flushed(void *context, int result)
     now.done(now.context, now.result);
 }
 
-void disk_flush(
-    struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context)
+/* Answers `result`, if that is below 0, once all is flushed. */
+static void flush_all(struct disk *disk, struct io_loop *loop, int result,
+    void (*done)(void *context, int result), void *context)
 {
     struct disk_worker *worker = disk_worker(disk, loop);
     struct flush_all *all = calloc(1, sizeof *all);
     CHECK(all != NULL);
-    *all = (struct flush_all){.done = done, .context = context};
+    *all = (struct flush_all){.result = result, .done = done, .context = context};
     bool attached = atomic_load(&disk->attached);
     for (unsigned i = 0; attached && i < disk->device_count; i++) {
         if (atomic_load(&disk->devices[i]->state) == DEVICE_CLOSED)
@@ -449,6 +458,12 @@ void disk_flush(
         return;
     free(all);
     answer_later(loop, (struct later){.done = done, .context = context, .result = E_UNSUPPORTED});
+}
+
+void disk_flush(
+    struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context)
+{
+    flush_all(disk, loop, 0, done, context);
 }
 
 /* ---- getting ---- */
