@@ -17,6 +17,8 @@
 #include "cache/tier.h"
 #include "cache/worker.h"
 
+#define ATTACH_PROVISIONAL 2
+
 static bool usable(const struct device *device)
 {
     return atomic_load(&device->state) != DEVICE_CLOSED;
@@ -62,7 +64,8 @@ static bool lived_apart(const struct disk *disk, const struct superblock *leader
         const struct superblock *super = &disk->devices[i]->super;
         if (!usable(disk->devices[i]) || super->epoch == 0)
             continue;
-        bool together = super->epoch == leader->epoch && super->attach == leader->attach;
+        bool together = super->epoch == leader->epoch && super->attach == leader->attach &&
+                        super->attach != ATTACH_PROVISIONAL;
         bool behind = super->epoch < leader->epoch && super->attach == leader->whole;
         if (!together && !behind)
             return true;
@@ -70,9 +73,13 @@ static bool lived_apart(const struct disk *disk, const struct superblock *leader
     return false;
 }
 
-/* Names this attach; odd when no owner is away. */
-static uint64_t attach_draw(bool none_away)
+/* Names this attach; odd when no owner is away. Where a device is missing that nobody knows yet, it and those
+ * here may be attached without each other next: what they hold is good for this attach only. */
+static uint64_t attach_draw(unsigned away, unsigned failed)
 {
+    bool none_away = away == 0 || away > failed;
+    if (failed > away)
+        return ATTACH_PROVISIONAL;
     uint64_t attach;
     random_os(&attach, sizeof attach);
     return none_away ? attach | 1 : attach & ~UINT64_C(1);
@@ -104,7 +111,7 @@ static void decide(struct disk *disk)
     bool all_empty = away > failed || lived_apart(disk, &leader) || epoch + 1 >= UINT64_C(1) << EPOCH_BITS;
     if (away > failed)
         disk->owner_count -= away;
-    uint64_t attach = attach_draw(away == 0 || away > failed);
+    uint64_t attach = attach_draw(away, failed);
     uint64_t whole = leader.attach % 2 == 1 ? leader.attach : leader.whole;
     uint64_t next = epoch + 1 >= UINT64_C(1) << EPOCH_BITS ? 1 : epoch + 1;
     for (unsigned i = 0; i < disk->device_count; i++) {
