@@ -20,7 +20,8 @@
  * checksum of the state of a valid snapshot (snapshot.h), 0 if there is none. `peers` are the ids of all
  * devices of the tier, this one's included: a key belongs to one of them, also while that one is away.
  * `attach` is drawn at random when the tier is attached, the same for all devices present; odd if none was
- * away. `whole` is that of the last attach before this one when none was away.
+ * away; 2 if one is missing that no superblock names: what is written then is good for that attach only.
+ * `whole` is that of the last attach before this one when none was away.
  *
  * The geometry is fixed at creation, but for segment_count, which may grow.
  */
