@@ -3,24 +3,31 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "app/admin_purge.h"
+#include "base/error.h"
 #include "http/response.h"
 
 #define ADMIN_CONNECTIONS 64
 #define ADMIN_BODY_FIRST ((size_t)64 << 10)
 #define ADMIN_BODY_MAX ((size_t)64 << 20)
-#define ADMIN_REQUEST_BODY_MAX ((uint64_t)1 << 20)
+#define ADMIN_REQUEST_BODY_MAX ((size_t)16 << 10)
 
 struct admin {
     struct admin_parts parts;
     struct http_server *server;
 };
 
-/* Lies in the exchange's memory. */
+/* Lies in the exchange's memory, which is not cleared. */
 struct admin_reply {
     struct exchange *exchange;
+    struct admin *admin;
     struct exchange_send send;
     struct iovec iov;
     char *body;
+    uint8_t path[ADMIN_PATH_MAX];
+    struct admin_purge purge;
+    size_t asked_len; /* of the request's body */
+    uint8_t asked[ADMIN_REQUEST_BODY_MAX];
 };
 
 static void reply_sent(struct exchange_send *send)
@@ -53,8 +60,9 @@ static void send_reply(struct exchange *exchange, const struct admin_head *head,
     CHECK(!w.failed);
     exchange_start(exchange,
         &(struct exchange_head){.status = head->status, .field_lines = writer_bytes(&w), .body_len = len});
-    *reply =
-        (struct admin_reply){.exchange = exchange, .body = body, .iov = {.iov_base = body, .iov_len = len}};
+    reply->exchange = exchange;
+    reply->body = body;
+    reply->iov = (struct iovec){.iov_base = body, .iov_len = len};
     reply->send =
         (struct exchange_send){.iov = &reply->iov, .count = len > 0, .last = true, .done = reply_sent};
     exchange_send(exchange, &reply->send);
@@ -96,21 +104,87 @@ static void send_page(struct admin *admin, struct exchange *exchange, enum admin
     send_error(exchange, &(struct admin_decision){.status = 503, .message = "out of memory"});
 }
 
+/* ---- purges ---- */
+
+static void log_purge(struct admin *admin, const struct proxy_purge *purge, int result)
+{
+    struct bytes key = purge->key.len ? purge->key : purge->prefix;
+    log_text(admin->parts.log, result < 0 ? LOG_WARN : LOG_INFO, "admin",
+        "purge %llu of bucket '%.*s', key or prefix '%.*s', tag '%.*s', %s: %s",
+        (unsigned long long)purge->sequence, (int)purge->bucket.len, (const char *)purge->bucket.ptr,
+        (int)key.len, (const char *)key.ptr, (int)purge->tag.len, (const char *)purge->tag.ptr,
+        purge->soft ? "soft" : "hard", result < 0 ? error_text(result) : "durable");
+    if (purge->widened)
+        log_text(admin->parts.log, LOG_WARN, "admin",
+            "the table of purges is full: older ones now hide their whole bucket, or everything");
+}
+
+static void answer_purge(struct admin_reply *reply, int result)
+{
+    size_t capacity = sizeof reply->purge * 8;
+    char *body = malloc(capacity);
+    struct writer w = writer_of(body, body ? capacity : 0);
+    unsigned status = admin_purge_write(&w, &reply->purge, result);
+    send_reply(reply->exchange, &(struct admin_head){.status = status, .content_type = "application/json"},
+        body, w.failed ? 0 : writer_bytes(&w).len);
+}
+
+static void purge_done(struct proxy_purge *purge)
+{
+    struct admin_reply *reply = CONTAINER_OF(purge, struct admin_reply, purge.purge);
+    log_purge(reply->admin, purge, purge->result);
+    answer_purge(reply, purge->result);
+}
+
+static void start_purge(struct admin_reply *reply, struct bytes below)
+{
+    struct admin *admin = reply->admin;
+    const char *why = admin_purge_parse(&reply->purge, below, bytes_of(reply->asked, reply->asked_len));
+    if (why) {
+        send_error(reply->exchange, &(struct admin_decision){.status = 400, .message = why});
+        return;
+    }
+    reply->purge.purge.done = purge_done;
+    int result = proxy_purge(admin->parts.proxy, admin->parts.loop, &reply->purge.purge);
+    if (result < 0)
+        answer_purge(reply, result);
+}
+
+/* ---- requests ---- */
+
+static void on_body(void *context, struct exchange *exchange, struct bytes piece, uint64_t offset)
+{
+    (void)context;
+    struct admin_reply *reply = exchange_memory(exchange);
+    CHECK(offset <= sizeof reply->asked && piece.len <= sizeof reply->asked - offset);
+    memcpy(reply->asked + offset, piece.ptr, piece.len);
+    reply->asked_len = (size_t)offset + piece.len;
+}
+
 static void on_request(void *context, struct exchange *exchange)
 {
     struct admin *admin = context;
-    struct admin_decision decision = admin_decide(&admin->parts.rules, exchange_request(exchange));
+    struct admin_reply *reply = exchange_memory(exchange);
+    const struct http_request *request = exchange_request(exchange);
+    reply->exchange = exchange;
+    reply->admin = admin;
+    reply->body = NULL;
+    bool has_body = request->framing == HTTP_BODY_CHUNKED ||
+                    (request->framing == HTTP_BODY_LENGTH && request->content_length > 0);
+    reply->asked_len = has_body ? reply->asked_len : 0;
+    struct admin_decision decision = admin_decide(&admin->parts.rules, request, reply->path);
     if (decision.page != ADMIN_PAGE_NONE)
         send_page(admin, exchange, decision.page);
+    else if (decision.action == ADMIN_ACTION_PURGE)
+        start_purge(reply, decision.below);
     else
         send_error(exchange, &decision);
 }
 
-/* Each request is answered at once, so there is always a send pending that is told instead. */
+/* What is being done goes on; its answer will fail to be sent. */
 static void on_gone(void *context, struct exchange *exchange)
 {
     (void)context, (void)exchange;
-    UNREACHABLE();
 }
 
 int admin_create(struct admin **admin_out, const struct admin_parts *parts)
@@ -126,7 +200,8 @@ int admin_create(struct admin **admin_out, const struct admin_parts *parts)
         .handler = {.ctx = admin,
             .request_bytes = sizeof(struct admin_reply),
             .request = on_request,
-            .gone = on_gone},
+            .gone = on_gone,
+            .body = on_body},
         .limits = {.max_body_bytes = ADMIN_REQUEST_BODY_MAX},
         .max_connections = ADMIN_CONNECTIONS,
     };

@@ -1,11 +1,15 @@
 /*
- * The admin listener's server: decides by admin_rules.h, has pages made by its owner, answers in JSON or
- * Prometheus text. On one loop, that of the control thread.
+ * The admin listener's server: decides by admin_rules.h, has pages made by its owner, purges, answers in JSON
+ * or Prometheus text. On one loop, that of the control thread, which has joined the cache.
+ *
+ * What takes time (a purge is durable when it is answered) lives in the exchange's memory until its answer is
+ * sent, also when its client is gone.
  */
 #pragma once
 
 #include "app/admin_rules.h"
 #include "http/server.h"
+#include "proxy/proxy.h"
 
 struct admin;
 
@@ -17,6 +21,8 @@ struct admin_parts {
     /* Writes the page, returns its status. Called again with a larger buffer where the writer failed. */
     unsigned (*page)(void *context, enum admin_page page, struct writer *w);
     void *context;
+    struct proxy *proxy;
+    struct log *log;
 };
 
 MUST_CHECK int admin_create(struct admin **admin, const struct admin_parts *parts);

@@ -2,8 +2,6 @@
 
 #include "http/target.h"
 
-#define ADMIN_PATH_MAX 8192
-
 static struct admin_decision refuse(unsigned status, const char *message)
 {
     return (struct admin_decision){.status = status, .message = message};
@@ -85,19 +83,20 @@ struct endpoint {
     bool below;
     enum http_method method;
     const char *allow;
+    enum admin_action action; /* NONE: not built yet */
 };
 
 static const struct endpoint endpoints[] = {
-    {"/admin/reload", false, HTTP_POST, "POST"},
-    {"/admin/cache/purge", false, HTTP_POST, "POST"},
-    {"/admin/cache/purge/", true, HTTP_POST, "POST"},
-    {"/admin/cache/stats", false, HTTP_GET, "GET"},
-    {"/admin/cache/stats/", true, HTTP_GET, "GET"},
-    {"/admin/cache/info", false, HTTP_GET, "GET"},
-    {"/admin/cache/prewarm", false, HTTP_POST, "POST"},
-    {"/admin/cache/prewarm/tasks", false, HTTP_GET, "GET"},
-    {"/admin/cache/prewarm/status/", true, HTTP_GET, "GET"},
-    {"/admin/cache/prewarm/", true, HTTP_DELETE, "DELETE"},
+    {"/admin/reload", false, HTTP_POST, "POST", ADMIN_ACTION_NONE},
+    {"/admin/cache/purge", false, HTTP_POST, "POST", ADMIN_ACTION_PURGE},
+    {"/admin/cache/purge/", true, HTTP_POST, "POST", ADMIN_ACTION_PURGE},
+    {"/admin/cache/stats", false, HTTP_GET, "GET", ADMIN_ACTION_NONE},
+    {"/admin/cache/stats/", true, HTTP_GET, "GET", ADMIN_ACTION_NONE},
+    {"/admin/cache/info", false, HTTP_GET, "GET", ADMIN_ACTION_NONE},
+    {"/admin/cache/prewarm", false, HTTP_POST, "POST", ADMIN_ACTION_NONE},
+    {"/admin/cache/prewarm/tasks", false, HTTP_GET, "GET", ADMIN_ACTION_NONE},
+    {"/admin/cache/prewarm/status/", true, HTTP_GET, "GET", ADMIN_ACTION_NONE},
+    {"/admin/cache/prewarm/", true, HTTP_DELETE, "DELETE", ADMIN_ACTION_NONE},
 };
 
 static struct admin_decision find_endpoint(struct bytes path, enum http_method method)
@@ -111,7 +110,12 @@ static struct admin_decision find_endpoint(struct bytes path, enum http_method m
             continue;
         struct admin_decision decision = refuse(405, "method not allowed");
         decision.allow = endpoint->allow;
-        return method == endpoint->method ? refuse(501, "not built yet") : decision;
+        if (method != endpoint->method)
+            return decision;
+        if (endpoint->action == ADMIN_ACTION_NONE)
+            return refuse(501, "not built yet");
+        size_t len = own.len - endpoint->below; /* with its "/" */
+        return (struct admin_decision){.action = endpoint->action, .below = bytes_from(path, len)};
     }
     return refuse(404, "no such endpoint");
 }
@@ -125,12 +129,12 @@ static enum admin_page find_page(struct bytes path)
     return bytes_equal(path, BYTES("/metrics")) ? ADMIN_PAGE_METRICS : ADMIN_PAGE_NONE;
 }
 
-struct admin_decision admin_decide(const struct admin_rules *rules, const struct http_request *request)
+struct admin_decision admin_decide(
+    const struct admin_rules *rules, const struct http_request *request, uint8_t buf[ADMIN_PATH_MAX])
 {
-    uint8_t buf[ADMIN_PATH_MAX];
     struct target target;
     struct bytes path;
-    if (request->target.len > sizeof buf || target_split(request->target, &target) < 0 ||
+    if (request->target.len > ADMIN_PATH_MAX || target_split(request->target, &target) < 0 ||
         target_decode_path(target.path, buf, &path) < 0)
         return refuse(400, "malformed path");
     struct admin_decision decision = {.page = find_page(path)};

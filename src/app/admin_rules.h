@@ -16,13 +16,20 @@ struct admin_rules {
 };
 
 enum admin_page { ADMIN_PAGE_NONE, ADMIN_PAGE_HEALTH, ADMIN_PAGE_READY, ADMIN_PAGE_METRICS };
+enum admin_action { ADMIN_ACTION_NONE, ADMIN_ACTION_PURGE };
+
+#define ADMIN_PATH_MAX 8192
 
 struct admin_decision {
-    enum admin_page page; /* to be made; or NONE: status and message */
+    enum admin_page page;     /* to be made */
+    enum admin_action action; /* or to be done; or neither: status and message */
+    struct bytes below;       /* what follows the action's path, in the buffer */
     unsigned status;
     const char *message;
     const char *allow; /* with 405 */
     bool authenticate; /* with 401: WWW-Authenticate: Bearer */
 };
 
-struct admin_decision admin_decide(const struct admin_rules *rules, const struct http_request *request);
+/* The buffer is for the decoded path. */
+struct admin_decision admin_decide(
+    const struct admin_rules *rules, const struct http_request *request, uint8_t path[ADMIN_PATH_MAX]);

@@ -292,7 +292,10 @@ static int start_control(struct boot *boot)
             .listener = boot->admin_listener,
             .rules = {.token = boot->settings->admin.token, .loopback = boot->admin_loopback},
             .page = status_page,
-            .context = &boot->status},
+            .context = &boot->status,
+            .proxy = boot->proxy,
+            .log = boot->error_log},
+        .cache = boot->cache,
         .disk = boot->disk,
         .watch = &boot->watch};
     int result = control_start(&boot->control, &parts);

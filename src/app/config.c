@@ -168,6 +168,7 @@ static bool build_buckets(
             .name = values[KEY_BUCKET_NAME].text,
             .path_prefix = values[KEY_BUCKET_PREFIX].text,
             .max_item_bytes = bound->given ? bound->number * MB : UINT64_MAX,
+            .tag_field = values[KEY_BUCKET_TAG_FIELD].text,
         };
         config_origin(&reading->buckets[i], &bucket->origin);
         build_caching(&reading->buckets[i], reading->top.values[KEY_MEMORY_TTL].number, &bucket->caching);

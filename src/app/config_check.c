@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "cache/disk.h"
+#include "http/fields.h"
 #include "io/io.h"
 #include "origin/origin.h"
 #include "proxy/caching.h"
@@ -261,6 +262,15 @@ static void check_origins(struct config_reading *reading)
             origin_destroy(origins[i]);
 }
 
+static void check_tag_field(struct config_reading *reading, unsigned bucket)
+{
+    const struct config_value *field = &reading->buckets[bucket].values[KEY_BUCKET_TAG_FIELD];
+    char path[64];
+    if (field->text && !http_is_token(bytes_of_string(field->text)))
+        CHECK_ERROR(reading, field->line, bucket_key(path, sizeof path, bucket, "cache.tag_field"),
+            "expected the name of a response field");
+}
+
 static void check_buckets(struct config_reading *reading)
 {
     for (unsigned i = 0; i < reading->bucket_count; i++) {
@@ -268,6 +278,7 @@ static void check_buckets(struct config_reading *reading)
         check_repeated(reading, i, KEY_BUCKET_PREFIX, "path_prefix");
         check_kind(reading, i);
         check_statuses(reading, i);
+        check_tag_field(reading, i);
     }
     /* Origins can be made only of values that are right one by one. */
     if (reading->errors->count == 0)

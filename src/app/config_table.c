@@ -181,6 +181,7 @@ const struct config_key config_keys[] = {
     RANGE(KEY_RULE_STALE_IF_ERROR, "buckets[].cache.rules[].stale_if_error_seconds", CONFIG_INTEGER, NULL, 0,
         UINT32_MAX),
     VALUE(KEY_RULE_HONOR_CLIENT, "buckets[].cache.rules[].honor_client_cache_control", CONFIG_BOOL, NULL),
+    VALUE(KEY_BUCKET_TAG_FIELD, "buckets[].cache.tag_field", CONFIG_STRING, NULL),
     OFF("buckets[].authorization", CONFIG_ANY, NULL),
     PART("buckets[].authorization.type"),
     PART("buckets[].authorization.opa_url"),

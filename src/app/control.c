@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "app/loop_thread.h"
+#include "base/error.h"
 
 struct control {
     struct loop_thread thread;
@@ -11,13 +12,23 @@ struct control {
     struct admin *admin;
     struct io_message stop;
     uint64_t detach_ns;
-    bool attaching, attached, stopping, admin_stopped, detached;
+    bool attaching, attached, stopping, admin_stopped, detached, stalled;
 };
+
+static void left(void *context)
+{
+    struct control *control = context;
+    loop_thread_finish(&control->thread);
+}
 
 static void settle(struct control *control)
 {
-    if (control->admin_stopped && control->detached)
-        loop_thread_finish(&control->thread);
+    if (!control->admin_stopped || !control->detached)
+        return;
+    if (control->stalled) /* what the tier has in flight does not end */
+        left(control);
+    else
+        cache_leave(control->parts.cache, control->thread.loop, left, control);
 }
 
 static void disk_detached(void *context, int result)
@@ -25,6 +36,7 @@ static void disk_detached(void *context, int result)
     struct control *control = context;
     disk_watch_detached(control->parts.watch, result);
     control->detached = true;
+    control->stalled = result == E_TIMEOUT;
     settle(control);
 }
 
@@ -68,7 +80,10 @@ static int control_begin(struct loop_thread *thread)
 {
     struct control *control = CONTAINER_OF(thread, struct control, thread);
     control->parts.admin.loop = thread->loop;
-    int result = admin_create(&control->admin, &control->parts.admin);
+    int result = cache_join(control->parts.cache, thread->loop);
+    if (result < 0)
+        return result;
+    result = admin_create(&control->admin, &control->parts.admin);
     if (result < 0)
         return result;
     if (control->parts.disk) {

@@ -9,13 +9,15 @@
 
 #include "app/admin.h"
 #include "app/disk_watch.h"
+#include "cache/cache.h"
 
 struct control;
 
 struct control_parts {
     struct io *io;
     struct admin_parts admin; /* its loop is filled in here */
-    struct disk *disk;        /* or NULL */
+    struct cache *cache;
+    struct disk *disk; /* or NULL */
     struct disk_watch *watch;
 };
 

@@ -95,6 +95,13 @@ static void write_proxy(struct metrics_text *m, const struct metrics_source *sou
     };
     write_requests(m, source);
     write_durations(m, source);
+    metrics_family(
+        m, "yatagarasu_cache_purges_total", METRICS_COUNTER, "Purges that were asked for, by kind.");
+    for (unsigned soft = 0; soft < 2; soft++) {
+        metrics_sample(m, NULL);
+        metrics_label(m, "kind", soft ? "soft" : "hard");
+        metrics_value(m, counter_get(&source->proxy->purges[soft]));
+    }
     for (size_t i = 0; i < LEN(counters); i++)
         metrics_single(m, counters[i].name, METRICS_COUNTER, counters[i].help,
             counter_at(source->proxy, counters[i].offset));

@@ -22,6 +22,7 @@ static void note_origin(struct request *request)
         request->origin_status = facts.status;
     request->storing = facts.stored;
     request->not_modified |= facts.not_modified;
+    request->head_clear_of = facts.clear_of;
 }
 
 static void drop_head(struct request *request)
@@ -196,6 +197,7 @@ void request_fetch(struct request *request)
         spec.revalidate = true;
         spec.stored = &request->head;
         spec.stored_item = request->head_item;
+        spec.stored_clear_of = request->head_clear_of;
     }
     if (request->http->method == HTTP_HEAD || request->head_first ||
         (!stale && !request->whole_only && needs_head_first(request)))

@@ -28,7 +28,18 @@ static struct item *head_item(struct flight *flight, const struct head *head)
     head_encode(head, &w);
     CHECK(!w.failed);
     item_append(item, writer_bytes(&w));
+    item_clear_of_set(item, flight->clear_of);
     return item;
+}
+
+/* Tags that can't be kept would be missed by a purge: then nothing is. */
+static void read_tags(struct flight *flight, struct head *head)
+{
+    const char *field = flight->spec.bucket->settings->tag_field;
+    if (head_read_tags(head, field ? bytes_of_string(field) : (struct bytes){0}, &flight->arena))
+        return;
+    head->tags = (struct bytes){0};
+    head->no_store = true;
 }
 
 static bool same_representation(const struct head *a, const struct head *b)
@@ -98,6 +109,7 @@ static int take_not_modified(struct flight *flight, const struct origin_head *an
         head_freshen(&fresh, &flight->stored, answer, flight->spec.caching, times(flight), &flight->arena);
     if (result < 0)
         return result;
+    read_tags(flight, &fresh);
     store_freshened(flight, &fresh);
     counter_add(&flight->flights->stats->revalidated_not_modified, 1);
     /* Waiters find the body in the item they hold. */
@@ -219,6 +231,7 @@ static int take_representation(struct flight *flight, const struct origin_head *
         if (!same_representation(&head, &flight->stored))
             return E_CHANGED;
     }
+    read_tags(flight, &head);
     settle_store(flight, &head, answer);
     bool partial = answer->status == 206;
     flight->range_ignored = flight->spec.ranged && !partial;

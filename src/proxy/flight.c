@@ -219,6 +219,12 @@ static bool is_past_joining(const struct flight *flight)
     return flight->head_known && !head_has_length(&flight->head) && held_from(flight) > 0;
 }
 
+/* Since it began, by what may hide what it brings. */
+static bool is_purged(const struct flight *flight)
+{
+    return cache_purged_since(flight->flights->cache, flight->identity, flight->clear_of) != PURGE_CLEAR;
+}
+
 /* Does this flight bring what spec asks for? A head that was published already is judged by its freshness in
  * the lookup, so a flight is joined for its head only before that. */
 static bool brings(const struct flight *flight, const struct flight_spec *spec)
@@ -227,7 +233,8 @@ static bool brings(const struct flight *flight, const struct flight_spec *spec)
         return false;
     if (spec->go_on)
         return claims(flight, spec->stored->body_id, spec->first);
-    if (flight->spec.go_on || (flight->head_known && flight->solo) || is_past_joining(flight))
+    if (flight->spec.go_on || (flight->head_known && flight->solo) || is_past_joining(flight) ||
+        is_purged(flight))
         return false;
     if (flight->spec.head_only && !spec->head_only)
         return flight->phase == FLIGHT_ASKING;
@@ -323,9 +330,17 @@ static struct flight *lead(
     struct proxy_worker *worker, struct flight_stripe *stripe, const struct flight_spec *spec)
 {
     struct flight_spec mine = *spec;
+    struct cache *cache = worker->proxy->cache;
+    uint64_t now = cache_now(cache);
     if (spec->go_on)
         mine.last = end_before_others(stripe, spec);
+    else if (spec->stored && cache_purged_since(cache, spec->identity, spec->stored_clear_of) == PURGE_GONE) {
+        mine.stored = NULL;
+        mine.stored_item = NULL;
+        mine.revalidate = false;
+    }
     struct flight *flight = flight_make(worker, stripe, &mine);
+    flight->clear_of = now;
     if (!spec->pass) {
         list_push_back(&stripe->flights, &flight->node);
         flight->refs++;
@@ -479,6 +494,7 @@ void flight_facts(const struct flight_waiter *waiter, struct flight_facts *facts
         .stored = !flight->pass,
         .status = flight->origin_status,
         .origin_ns = flight->origin_ns,
+        .clear_of = flight->clear_of,
     };
     flight_unlock(flight);
 }

@@ -12,6 +12,10 @@
  * fetches hold too much memory; a waiter that falls out of them goes on by lookup (FLIGHT_ELSEWHERE). Without
  * waiters it goes on only while finishing is cheap.
  *
+ * What a flight brings is as old as its beginning: it is not joined after a purge that may hide it, what it
+ * stores then is not found (cache.h), and where the purge came between the look-up of the stored head and its
+ * beginning, it does not ask about that one.
+ *
  * What may not be stored is a *pass*: one waiter, outside the table. What has no strong validator comes once,
  * and is shared only where all of it fits the pieces that are kept. Who joined and learns that it is not goes
  * its own way (FLIGHT_UNSHARED).
@@ -75,6 +79,7 @@ struct flight_spec {
     bool look_again;           /* see FLIGHT_STORED */
     const struct head *stored; /* or NULL; copied */
     struct item *stored_item;  /* of `stored`, to copy an inline body from; or NULL */
+    uint64_t stored_clear_of;  /* no purge up to this sequence hides `stored` */
 };
 
 /* Joins a flight that brings what spec asks for, or leads a new one on this worker; the waiter is in it from
@@ -132,6 +137,7 @@ struct flight_facts {
     bool stored;        /* what comes is being stored */
     unsigned status;    /* the origin's */
     uint64_t origin_ns; /* from asking to the first byte; 0 while unknown */
+    uint64_t clear_of;  /* what it brings is hidden by later purges */
 };
 void flight_facts(const struct flight_waiter *waiter, struct flight_facts *facts);
 

@@ -36,6 +36,7 @@ struct flight {
     struct flight_spec spec;
     struct head stored;
     struct bytes identity;
+    uint64_t clear_of; /* a sequence drawn before the origin is asked */
 
     /* Under the stripe's lock. */
     unsigned refs;

@@ -6,6 +6,7 @@
 #include "http/etag.h"
 #include "http/freshness.h"
 #include "http/storable.h"
+#include "proxy/tags.h"
 
 #define HEAD_VERSION 2
 #define HEAD_FIXED_BYTES 96
@@ -394,6 +395,27 @@ static int decode_fixed(struct head *head, struct reader *r, uint32_t lens[4])
 static bool ends_its_lines(struct bytes fields)
 {
     return fields.len == 0 || fields.ptr[fields.len - 1] == '\n';
+}
+
+bool head_read_tags(struct head *head, struct bytes field, struct arena *arena)
+{
+    head->tags = tags_of_lines(head->fields, field, arena);
+    return head->tags.ptr != NULL;
+}
+
+bool head_item_has_tag(const struct item *item, struct bytes tag)
+{
+    uint8_t fixed[HEAD_FIXED_BYTES], tags[TAGS_MAX];
+    uint32_t held = item_held_len(item), lens[4];
+    struct head head;
+    if (held < HEAD_FIXED_BYTES)
+        return false;
+    item_copy(item, 0, HEAD_FIXED_BYTES, fixed);
+    struct reader r = reader_of(bytes_of(fixed, sizeof fixed));
+    if (decode_fixed(&head, &r, lens) < 0 || (uint64_t)HEAD_FIXED_BYTES + lens[0] + lens[1] > held)
+        return false;
+    item_copy(item, HEAD_FIXED_BYTES + lens[0], lens[1], tags);
+    return tags_have(bytes_of(tags, lens[1]), tag);
 }
 
 int head_decode(struct head *head, const struct item *item, struct arena *arena)

@@ -4,7 +4,7 @@
  * Layout, little-endian: version (1), flags (1), status (2), chunk_bytes (4), body_len (8), body id (16),
  * response time (8), date (8), initial age (8), explicit lifetime (8), Last-Modified (8), windows of
  * stale-while-revalidate and stale-if-error (4 each, all ones: none), lengths of etag, tags (2 each), of
- * fields, checksum fields (4 each), the etag, the tags (reserved for purge by tag), the
+ * fields, checksum fields (4 each), the etag, the tags (tags.h), the
  * field lines raw and in order ("Name: value\r\n" each), the checksum field lines (S3 sends them only to
  * clients that ask), and, where the flag says so, the whole body. All times are seconds since 1970.
  *
@@ -56,6 +56,12 @@ MUST_CHECK int head_freshen(struct head *head, const struct head *stored, const 
 /* Bytes of the encoding, without the body. */
 uint32_t head_encoded_bytes(const struct head *head);
 void head_encode(const struct head *head, struct writer *w);
+
+/* Takes the tags from the fields; `field` is the bucket's own, or empty. False on exhaustion, or where they
+ * are too many to be stored. */
+MUST_CHECK bool head_read_tags(struct head *head, struct bytes field, struct arena *arena);
+/* Of an item with an encoded head: for the cache, on any thread, without the arena. */
+bool head_item_has_tag(const struct item *item, struct bytes tag);
 
 /* Decodes in place where the encoding lies in one piece, else through a copy in the arena. Borrows from both.
  * E_CORRUPT, or E_EXHAUSTED of the arena. */

@@ -15,6 +15,25 @@ bool identity_write(uint8_t *buf, struct bytes endpoint, struct bytes bucket, st
     return !w.failed;
 }
 
+/* Up to and with the NUL of that number; `otherwise` where there are fewer. */
+static size_t through_nul(struct bytes identity, unsigned number, size_t otherwise)
+{
+    for (size_t i = 0; i < identity.len; i++)
+        if (identity.ptr[i] == 0 && --number == 0)
+            return i + 1;
+    return otherwise;
+}
+
+size_t identity_bucket_len(struct bytes identity)
+{
+    return through_nul(identity, 2, 0);
+}
+
+size_t identity_object_len(struct bytes identity)
+{
+    return through_nul(identity, 3, identity.len);
+}
+
 struct item_key identity_chunk_key(uint8_t *buf, const uint8_t body_id[BODY_ID_LEN], uint64_t number)
 {
     struct writer w = writer_of(buf, CHUNK_KEY_LEN);

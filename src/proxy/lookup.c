@@ -81,6 +81,8 @@ enum use { USE_NOT, USE_FRESH, USE_BEHIND };
 static enum use judge(const struct request *request)
 {
     const struct head *head = &request->head;
+    if (cache_is_stale(request->worker->proxy->cache, request->head_item))
+        return USE_NOT; /* purged softly: asked about before anybody gets it */
     const struct caching *caching = request->caching;
     int64_t fresh_for_s = head_fresh_for(head, caching, now_s(request));
     struct request_control_facts facts = {
@@ -126,6 +128,7 @@ static void head_found(struct request *request, struct item *item, enum cache_ti
     request->head_item = item;
     request->head_known = true;
     request->head_tier = tier;
+    request->head_clear_of = item_clear_of(item);
     enum use use = request->validated ? USE_FRESH : judge(request);
     if (use == USE_NOT) {
         go_on(request);

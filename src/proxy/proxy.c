@@ -13,6 +13,9 @@
 
 /* ---- the process's part ---- */
 
+static const struct purge_view cache_keys = {
+    .object_len = identity_object_len, .bucket_len = identity_bucket_len, .has_tag = head_item_has_tag};
+
 static int make_bucket(struct proxy *proxy, unsigned i, const char **why)
 {
     const struct bucket_settings *settings = &proxy->settings->buckets[i];
@@ -49,6 +52,7 @@ int proxy_create(struct proxy **proxy, const struct proxy_parts *parts, const ch
     made->parts = *parts;
     made->settings = parts->settings;
     made->cache = parts->cache;
+    cache_view(made->cache, &cache_keys);
     made->bucket_count = parts->settings->bucket_count;
     made->buckets = calloc(made->bucket_count, sizeof *made->buckets);
     random_os(&made->instance, sizeof made->instance);

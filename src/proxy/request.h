@@ -73,6 +73,7 @@ struct request {
     unsigned restarts, origin_status;
     struct head head;
     bool head_known;
+    uint64_t head_clear_of; /* no purge up to this sequence hides it */
     struct item *head_item; /* where head borrows from, one of the two */
     struct flight *head_flight;
     enum cache_tier head_tier;

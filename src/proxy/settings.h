@@ -31,6 +31,7 @@ struct bucket_settings {
     const struct caching_rule *caching_rules; /* in order; the first that matches holds */
     unsigned caching_rule_count;
     uint64_t max_item_bytes; /* objects above are not stored at all; UINT64_MAX: no bound */
+    const char *tag_field;   /* names tags beside Surrogate-Key and Cache-Tag; NULL: none */
 };
 
 struct settings {

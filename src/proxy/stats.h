@@ -30,5 +30,6 @@ struct proxy_stats {
     struct counter cut_answers; /* begun and not completed, by the origin's fault */
     struct counter gone_clients;
     struct counter path_traversal_blocked;
+    struct counter purges[2]; /* hard, soft */
     struct histogram duration[RESULT_COUNT], first_byte;
 };

@@ -67,8 +67,14 @@ static const struct rules_case table[] = {
     {"secret-token", true, HTTP_POST, "/admin/reload", "localhost", NULL, json, ADMIN_PAGE_NONE, 401, NULL},
     /* endpoints */
     {OPEN, HTTP_GET, "/admin/reload", "localhost", NULL, NULL, ADMIN_PAGE_NONE, 405, "POST"},
-    {OPEN, HTTP_POST, "/admin/cache/purge", "localhost", NULL, json, ADMIN_PAGE_NONE, 501, NULL},
-    {OPEN, HTTP_POST, "/admin/cache/purge/b/a/c", "localhost", NULL, json, ADMIN_PAGE_NONE, 501, NULL},
+    {OPEN, HTTP_POST, "/admin/cache/purge", "localhost", NULL, json, ADMIN_PAGE_NONE, 0, NULL},
+    {OPEN, HTTP_POST, "/admin/cache/purge/b/a/c", "localhost", NULL, json, ADMIN_PAGE_NONE, 0, NULL},
+    {OPEN, HTTP_POST, "/admin/cache/purge", "localhost", NULL, NULL, ADMIN_PAGE_NONE, 415, NULL},
+    {OPEN, HTTP_POST, "/admin/cache/purge", "evil", NULL, json, ADMIN_PAGE_NONE, 403, NULL},
+    {REMOTE, HTTP_POST, "/admin/cache/purge", "localhost", NULL, json, ADMIN_PAGE_NONE, 403, NULL},
+    {TOKEN, HTTP_POST, "/admin/cache/purge/b", "evil", NULL, NULL, ADMIN_PAGE_NONE, 401, NULL},
+    {OPEN, HTTP_GET, "/admin/cache/purge/b", "localhost", NULL, NULL, ADMIN_PAGE_NONE, 405, "POST"},
+    {OPEN, HTTP_POST, "/admin/cache/purge/b/a/../c", "localhost", NULL, json, ADMIN_PAGE_NONE, 400, NULL},
     {OPEN, HTTP_POST, "/admin/cache/purge/", "localhost", NULL, json, ADMIN_PAGE_NONE, 404, NULL},
     {OPEN, HTTP_GET, "/admin/cache/stats", "localhost", NULL, NULL, ADMIN_PAGE_NONE, 501, NULL},
     {OPEN, HTTP_GET, "/admin/cache/stats/b", "localhost", NULL, NULL, ADMIN_PAGE_NONE, 501, NULL},
@@ -81,6 +87,8 @@ static const struct rules_case table[] = {
     {OPEN, HTTP_GET, "/admin/nothing", "localhost", NULL, NULL, ADMIN_PAGE_NONE, 404, NULL},
     {OPEN, HTTP_GET, "/administrator", "evil", NULL, NULL, ADMIN_PAGE_NONE, 404, NULL},
 };
+
+static uint8_t path[ADMIN_PATH_MAX];
 
 static struct admin_decision decide(const struct rules_case *test, unsigned authorization_lines)
 {
@@ -96,7 +104,7 @@ static struct admin_decision decide(const struct rules_case *test, unsigned auth
         fields[request.fields.count++] =
             (struct http_field){BYTES("Content-Type"), bytes_of_string(test->content_type)};
     struct admin_rules rules = {.token = test->token, .loopback = test->loopback};
-    return admin_decide(&rules, &request);
+    return admin_decide(&rules, &request, path);
 }
 
 static void test_decisions(void **state)
@@ -113,7 +121,28 @@ static void test_decisions(void **state)
         assert_int_equal(decision.allow != NULL, table[i].allow != NULL);
         if (table[i].allow)
             assert_string_equal(decision.allow, table[i].allow);
-        assert_int_equal(decision.message != NULL, decision.page == ADMIN_PAGE_NONE);
+        bool refused = decision.page == ADMIN_PAGE_NONE && decision.action == ADMIN_ACTION_NONE;
+        assert_int_equal(decision.message != NULL, refused);
+    }
+}
+
+static void test_what_follows_the_path(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target, *below;
+    } cases[] = {
+        {"/admin/cache/purge", ""},
+        {"/admin/cache/purge?x=/y", ""},
+        {"/admin/cache/purge/b", "/b"},
+        {"/admin/cache/purge/b/a%2Fb/%25", "/b/a/b/%"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rules_case test = {
+            OPEN, HTTP_POST, cases[i].target, "localhost", NULL, json, ADMIN_PAGE_NONE, 0, NULL};
+        struct admin_decision decision = decide(&test, 1);
+        assert_int_equal(decision.action, ADMIN_ACTION_PURGE);
+        assert_true(bytes_equal(decision.below, bytes_of_string(cases[i].below)));
     }
 }
 
@@ -140,6 +169,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_what_follows_the_path),
         cmocka_unit_test(test_repeated_authorization),
         cmocka_unit_test(test_long_target),
     };

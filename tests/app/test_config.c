@@ -445,7 +445,7 @@ static void test_values_in_force(void **state)
         "buckets:\n"
         "- name: a\n  path_prefix: /a//\n"
         "  s3: {bucket: b, region: r, access_key: k, secret_key: s, session_token: t, addressing: path}\n"
-        "  cache: {ttl_seconds: 0, max_item_size_mb: 2}\n"
+        "  cache: {ttl_seconds: 0, max_item_size_mb: 2, tag_field: x-amz-meta-tags}\n"
         "- name: b\n  path_prefix: /\n  s3: {endpoint: 'http://[::1]:9', bucket: x}\n"
         "  cache: {enabled: false}\n"
         "cache:\n  enabled: true\n  chunk_size_kb: 512\n"
@@ -465,6 +465,8 @@ static void test_values_in_force(void **state)
     assert_string_equal(s->buckets[0].path_prefix, "/a");
     assert_true(s->buckets[0].caching.enabled && s->buckets[0].caching.ttl_s == 0);
     assert_int_equal(s->buckets[0].max_item_bytes, 2 << 20);
+    assert_string_equal(s->buckets[0].tag_field, "x-amz-meta-tags");
+    assert_null(s->buckets[1].tag_field);
     assert_string_equal(s->buckets[0].origin.session_token, "t");
     assert_int_equal(s->buckets[0].origin.addressing, ORIGIN_ADDRESS_PATH);
     assert_string_equal(s->buckets[1].path_prefix, "/");

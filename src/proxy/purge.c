@@ -1,0 +1,137 @@
+#include "proxy/purge.h"
+
+#include "base/error.h"
+#include "cache/purge.h"
+#include "proxy/head.h"
+#include "proxy/tags.h"
+#include "proxy/worker.h"
+
+static void purged(void *context, int result)
+{
+    struct proxy_purge *purge = context;
+    if (result < 0)
+        purge->result = result;
+    if (--purge->pending > 0)
+        return;
+    marks_clear(purge->proxy->marks);
+    purge->done(purge);
+}
+
+static void purge_now(struct proxy_purge *purge, const struct purge *what)
+{
+    bool widened;
+    purge->pending++;
+    purge->sequence = cache_purge(purge->proxy->cache, purge->loop, what, &widened, purged, purge);
+    purge->widened = purge->widened || widened;
+}
+
+/* ---- one object ---- */
+
+static void note_stored(struct proxy_purge *purge, const struct item *item)
+{
+    unsigned char block[1024];
+    struct arena arena;
+    struct head head;
+    arena_init(&arena, block, sizeof block, HEAD_FIELDS_MAX * 4);
+    if (head_decode(&head, item, &arena) == 0) {
+        purge->was_stored = true;
+        purge->stored_len = head.body_len;
+        purge->etag_len = head.etag.len <= sizeof purge->etag ? head.etag.len : 0;
+        if (purge->etag_len)
+            memcpy(purge->etag, head.etag.ptr, purge->etag_len);
+    }
+    arena_reset(&arena);
+}
+
+static void looked_up(struct cache_get *get, int result, struct item *item)
+{
+    struct proxy_purge *purge = CONTAINER_OF(get, struct proxy_purge, get);
+    struct bytes object = bytes_of(purge->identity, purge->identity_len);
+    struct purge soft = {.prefix = object, .soft = true};
+    if (result == 0)
+        note_stored(purge, item);
+    item_unref(&item);
+    if (purge->soft) {
+        purge_now(purge, &soft);
+        return;
+    }
+    purge->pending++;
+    purge->sequence = cache_purge_object(purge->proxy->cache, purge->loop, object, purged, purge);
+}
+
+/* The object's name is its identity without a version id. */
+static int purge_object(struct proxy_purge *purge, const struct origin *origin)
+{
+    struct bytes identity;
+    if (!identity_write(purge->identity, origin_identity_endpoint(origin), origin_identity_bucket(origin),
+            purge->key, (struct bytes){0}, &identity) ||
+        identity.len > PURGE_PREFIX_MAX)
+        return E_TOO_LARGE;
+    purge->identity_len = identity.len;
+    purge->get.done = looked_up;
+    cache_get_start(
+        purge->proxy->cache, purge->loop, &purge->get, identity_head_key(identity), 0, UINT32_MAX, false);
+    return 0;
+}
+
+/* ---- many ---- */
+
+/* origin NULL: of everything. */
+static int purge_many(struct proxy_purge *purge, const struct origin *origin)
+{
+    struct writer w = writer_of(purge->identity, sizeof purge->identity);
+    if (origin) {
+        write_bytes(&w, origin_identity_endpoint(origin));
+        write_u8(&w, 0);
+        write_bytes(&w, origin_identity_bucket(origin));
+        write_u8(&w, 0);
+        write_bytes(&w, purge->prefix);
+    }
+    struct purge what = {.prefix = writer_bytes(&w), .tag = purge->tag, .soft = purge->soft};
+    if (w.failed || !purge_fits(&what))
+        return E_TOO_LARGE;
+    purge_now(purge, &what);
+    return 0;
+}
+
+/* Answered once, however many there are. */
+static int purge_each_bucket(struct proxy_purge *purge)
+{
+    const struct proxy *proxy = purge->proxy;
+    int result = 0;
+    for (unsigned i = 0; i < proxy->bucket_count && result == 0; i++)
+        result = purge_many(purge, proxy->buckets[i].origin);
+    if (result < 0 && purge->pending > 0) {
+        purge->result = result;
+        return 0;
+    }
+    return result;
+}
+
+static const struct bucket *bucket_named(const struct proxy *proxy, struct bytes name)
+{
+    for (unsigned i = 0; i < proxy->bucket_count; i++)
+        if (bytes_equal(bytes_of_string(proxy->buckets[i].settings->name), name))
+            return &proxy->buckets[i];
+    return NULL;
+}
+
+int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *purge)
+{
+    CHECK(purge->key.len == 0 || (purge->bucket.len > 0 && purge->prefix.len == 0 && purge->tag.len == 0));
+    const struct bucket *bucket = bucket_named(proxy, purge->bucket);
+    if (purge->bucket.len > 0 && bucket == NULL)
+        return E_MISSING;
+    if (purge->tag.len > 0 && !tags_valid(purge->tag))
+        return E_SYNTAX;
+    purge->proxy = proxy;
+    purge->loop = loop;
+    purge->was_stored = purge->widened = false;
+    purge->pending = 0;
+    purge->result = 0;
+    counter_add(&proxy->stats.purges[purge->soft], 1);
+    const struct origin *origin = bucket ? bucket->origin : NULL;
+    if (purge->key.len > 0)
+        return purge_object(purge, origin);
+    return bucket == NULL && purge->prefix.len > 0 ? purge_each_bucket(purge) : purge_many(purge, origin);
+}

@@ -1,0 +1,44 @@
+/*
+ * Purges, in the words of the configuration: buckets by their configured names, objects by their keys. What
+ * they do is in cache/purges.h.
+ *
+ * A purge of a bucket or of everything concerns the S3 buckets behind the entries, not entries: two that
+ * share one share its fate, and everything includes what entries that are gone have left.
+ *
+ * struct proxy_purge | its caller's, from proxy_purge() to done | the loop's that purges, which has joined
+ * the cache
+ */
+#pragma once
+
+#include "proxy/identity.h"
+#include "proxy/proxy.h"
+
+struct proxy_purge {
+    /* What; valid until done. */
+    struct bytes bucket, key; /* empty: everything; the whole bucket */
+    struct bytes prefix, tag; /* without a key: of keys, in all configured buckets; of tags.h */
+    bool soft;
+    void (*done)(struct proxy_purge *purge);
+
+    /* The answer: 0, or why it is in force until the restart only. */
+    int result;
+    uint64_t sequence;
+    bool widened; /* older purges now hide more than was asked for */
+    /* Of an object: what was found under its key, without version id. */
+    bool was_stored;
+    uint64_t stored_len;
+    uint8_t etag[256];
+    size_t etag_len; /* 0: none, or longer than that */
+
+    /* The call's own. */
+    struct proxy *proxy;
+    struct io_loop *loop;
+    struct cache_get get;
+    unsigned pending;
+    size_t identity_len;
+    uint8_t identity[ITEM_KEY_MAX];
+};
+
+/* 0: done will come. E_MISSING: no such bucket. E_TOO_LARGE: key, prefix or tag is too long. E_SYNTAX: the
+ * tag can't be one. */
+MUST_CHECK int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *purge);
