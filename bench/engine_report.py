@@ -92,9 +92,8 @@ def targets_put(targets, put):
 
 
 def targets_durable(targets, rounds):
-    for driver in ("uring", "portable"):
-        for theirs in ("fio io_uring", "fio psync"):
-            targets.ratio(f"put + flush, {driver}", f"ops/s / {theirs} write + fdatasync", rounds, driver, theirs, 1.0)
+    for driver, theirs in (("uring", "fio io_uring"), ("portable", "fio psync")):
+        targets.ratio(f"put + flush, {driver}", f"ops/s / {theirs} write + fdatasync", rounds, driver, theirs, 1.0)
 
 
 def targets_mix(targets, mix):
