@@ -383,8 +383,8 @@ static void end_of_life(struct sim *sim, enum ending ending)
     sim->reclaimed += stats.reclaimed_segments;
     sim->carried += stats.carried;
     sim->cuts += is_over(sim);
-    if (stats.reclaimed_segments + stats.dropped_index > 0)
-        sim->whole = false;
+    if (sim->heavy || stats.reclaimed_segments + stats.dropped_index > 0)
+        sim->whole = false; /* a heavy life reclaims while it closes, too */
     if (ending != END_CLEAN && !is_over(sim) && random_below(&sim->random, 2) == 0) {
         arm(sim, ending, 60); /* while it is closing */
     } else if (ending != END_CLEAN) {
