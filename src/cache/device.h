@@ -12,7 +12,8 @@
  * - Segments go free -> open -> sealing -> sealed -> dead -> free. Items that find no free segment wait in
  * order, bounded by the tier's write buffer. Each write, and each table to be written, holds a *ticket*; a
  * flush waits until the tickets drawn before it are gone, then syncs. A write that fails seals its segment at
- * once (a scan could not get past the hole, the table can), and fails the flushes that waited for it.
+ * once (a scan could not get past the hole, the table can), and fails the flushes that waited for it. Where
+ * that table can't be written either, the device goes out, and comes back empty.
  * - A reader pins a segment for one device read. It pins, then looks whether the index still names the place;
  * reclaiming takes the entries out of the index, then waits for the pins. So no reader ever sees the new
  * content of a place.
@@ -140,6 +141,7 @@ struct filling {
     struct write *batch, *table;
     unsigned pending; /* writes not completed */
     bool sealed;
+    bool holed; /* one of them failed: only by the table is found what lies behind */
 };
 
 struct flush {

@@ -185,6 +185,12 @@ static void settle(
     device->write_errors = write->failed ? device->write_errors + 1 : 0;
     if (write->failed)
         items_failed(write);
+    filling->holed = filling->holed || (write->failed && !write->is_table);
+    if (write->failed && write->is_table && filling->holed) {
+        device->missed_remove =
+            true; /* what lies behind the hole would be lost, and what it hides come back */
+        device->write_errors = DEVICE_WRITE_ERRORS_MAX;
+    }
     items_settle(write, gone, again);
     flush_ticket_done(device, write);
     if (write->is_table) {
