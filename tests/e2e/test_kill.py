@@ -106,6 +106,11 @@ def read_all(ours, truth):
     for key in KEYS:
         asked = time.time()
         answer = ask(ours.port, f"/s/{key}")
+        if answer.cut:  # a chunk was lost with the process, and the origin has a newer version by now
+            assert int(answer.get("x-amz-meta-version")) + 1 < len(truth.versions[key]), answer
+            time.sleep(SLACK)
+            asked = time.time()
+            answer = ask(ours.port, f"/s/{key}")
         assert answer.status == 200, answer
         truth.check(key, answer, asked)
         found += answer.cache == "HIT" and answer.get("Cache-Status").endswith("detail=disk")
