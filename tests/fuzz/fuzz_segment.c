@@ -39,6 +39,8 @@ static void fuzz_item(uint8_t *data, size_t size, bool sealed)
         CHECK(item.key.len >= 1 && item.key.ptr + item.key.len <= data + size);
         CHECK(item.checksums + 8 * (size_t)segment_checksum_count(item.value_len) <= data + size);
     }
+    if (segment_item_mend(data, size, SEED, 0))
+        CHECK(segment_item_decode(&item, bytes_of(data, size), SEED, 0) == 0);
     uint32_t offset = 0, next = 0;
     for (unsigned steps = 0; offset < size; steps++) {
         int result = segment_scan(&item, bytes_of(data + offset, size - offset), offset, SEED, 0, &next);
@@ -75,6 +77,7 @@ static void fuzz_superblock(const uint8_t *data, size_t size, bool sealed)
     struct superblock block;
     if (superblock_choose(&block, bytes_of(copies, sizeof copies)) == 0)
         CHECK(superblock_end(&block) > block.data_offset && block.peer_count <= SUPERBLOCK_PEERS_MAX);
+    (void)superblock_is_half_made(bytes_of(copies, sizeof copies));
 }
 
 static void fuzz_snapshot(uint8_t *data, size_t size, bool sealed)
