@@ -123,7 +123,7 @@ class Moto(Server):
 
     def start(self):
         self.port = free_port()
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        command = [sys.executable, str(HERE / "moto_server.py"), "-H", "127.0.0.1", "-p", str(self.port)]
         self.spawn(command, self.folder / "log", env={**os.environ, "MOTO_ALLOW_NONEXISTENT_REGION": "true"})
         wait_for_port(self.port, self.process)
 
