@@ -338,13 +338,14 @@ static void log_memory(struct boot *boot)
     if (boot->disk)
         disk_stats(boot->disk, &disk);
     uint64_t write_buffer = boot->disk ? settings->cache.disk_config.write_buffer_bytes : 0;
-    uint64_t index = disk.index_bytes;
+    uint64_t tier = disk.memory_limit_bytes;
     BOOT_INFO(boot,
-        "memory: %llu MiB %s + %llu MiB disk write buffer + %llu MiB disk index, and at most %u MiB + %u MiB "
+        "memory: %llu MiB %s + %llu MiB disk write buffer + %llu MiB disk tier, and at most %u MiB + "
+        "%u MiB "
         "a worker + %u KiB a "
         "connection beside",
         (unsigned long long)(memory.budget_bytes / MIB), settings->cache.memory ? "memory tier" : "buffers",
-        (unsigned long long)(write_buffer / MIB), (unsigned long long)((index + MIB - 1) / MIB),
+        (unsigned long long)(write_buffer / MIB), (unsigned long long)((tier + MIB - 1) / MIB),
         BOOT_MEMORY_BASE_MIB, BOOT_MEMORY_WORKER_MIB, BOOT_MEMORY_CONNECTION_KIB);
 }
 

@@ -53,7 +53,8 @@ static uint32_t next_offset(
 static bool fits(const struct device *device, const struct filling *filling, const struct writing *entry)
 {
     uint64_t end = segment_blocks_up((uint64_t)next_offset(device, filling, entry) + entry->item_len);
-    return end + segment_table_len(filling->row_count + 1) <= device->segment_bytes;
+    return filling->row_count < device->rows_max &&
+           end + segment_table_len(filling->row_count + 1) <= device->segment_bytes;
 }
 
 static bool row_room(struct filling *filling)
@@ -110,7 +111,7 @@ static bool place_large(
 }
 
 static bool place_small(struct device *device, struct filling *filling, struct writing *entry,
-    struct append *append, uint64_t now_ns)
+    struct append *append, bool may_wait, uint64_t now_ns)
 {
     struct write *batch = filling->batch;
     if (batch != NULL && batch->used + entry->item_len > batch->buffer_len) {
@@ -118,9 +119,13 @@ static bool place_small(struct device *device, struct filling *filling, struct w
         batch = NULL;
     }
     if (batch == NULL) {
+        if (device->batches_used >= DEVICE_BATCHES_MAX + (may_wait ? 0 : 1))
+            return false;
         batch = write_begin(device, filling, DEVICE_BATCH_BYTES);
         if (batch == NULL)
             return false;
+        batch->is_batch = true;
+        device->batches_used++;
         batch->opened_ns = now_ns;
         filling->batch = batch;
         append->opened_batch = true;
@@ -146,8 +151,9 @@ static bool place(
     struct filling *filling = device->open;
     if (!row_room(filling))
         return false;
-    bool placed = segment_is_large(entry->value_len) ? place_large(device, filling, entry, append)
-                                                     : place_small(device, filling, entry, append, now_ns);
+    bool placed = segment_is_large(entry->value_len)
+                      ? place_large(device, filling, entry, append)
+                      : place_small(device, filling, entry, append, may_wait, now_ns);
     if (!placed)
         return false;
     row_add(device, filling, entry);

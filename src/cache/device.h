@@ -26,6 +26,9 @@
  * of it may come back after a crash, which is why removing reports durability. While tables are still being
  * read, such hashes are remembered and taken out again at the end.
  *
+ * Bounds: at most DEVICE_BATCHES_MAX batches are in flight, beyond that small items wait as for a segment;
+ * reads in flight by number and by what their buffers take; rows of a segment. footprint.h adds them up.
+ *
  * Faults: a failed write seals its segment, and its items are written once more, to the next one; if that
  * fails too, or after DEVICE_WRITE_ERRORS_MAX failed writes in a row, or DEVICE_READ_ERRORS_MAX failed reads
  * in a row, take the device out: gets miss, puts are dropped. Every DEVICE_RETRY_NS it is tried by writing
@@ -58,9 +61,11 @@
 #define DEVICE_RETRY_NS (10 * NS_PER_S)
 #define DEVICE_STALL_NS (5 * NS_PER_S)
 #define DEVICE_READS_MAX 8192
+#define DEVICE_READ_BYTES_MAX (UINT64_C(128) << 20) /* gets and buffers of reads in flight */
 #define DEVICE_BATCH_BYTES (256u << 10)
 #define DEVICE_BATCHES_KEPT 32
 #define DEVICE_WRITES_BYTES (8u << 20) /* in flight on one loop; the rest waits in memory */
+#define DEVICE_BATCHES_MAX 64
 #define DEVICE_BATCH_AGE_NS (200 * NS_PER_MS)
 #define DEVICE_OP_BYTES (1u << 20)
 #define DEVICE_FREE_TARGET 3
@@ -126,7 +131,7 @@ struct write {
     uint8_t *tail; /* large item: the last partial block, padded */
     struct list_node items;
     unsigned copies;
-    bool closed, is_table, failed;
+    bool closed, is_table, is_batch, failed;
     uint64_t opened_ns;
     struct iovec iov[IO_VECTOR_MAX];
 };
@@ -187,12 +192,14 @@ struct device {
     struct index *index;
     struct device_segment *segments;
     uint32_t segment_count, segment_bytes;
+    uint32_t rows_max; /* of a segment: eight times as many as expected, so that its table is bounded */
 
     pthread_mutex_t lock;
     struct filling *open;                /* lock: what follows */
     uint32_t *live, live_at, live_count; /* ring of segments, oldest first, the open one last */
     uint32_t *free, free_count;          /* stack */
     uint64_t next_generation, generation_limit, next_ticket;
+    unsigned batches_used; /* not completed; small items wait beyond DEVICE_BATCHES_MAX */
     uint32_t dead_segment; /* declared dead, but the superblock could not be written; UINT32_MAX: none */
     struct list_node tickets, flushes, held, waiting;
     uint64_t waiting_in, waiting_out; /* entries that ever waited, and that left the queue */
@@ -210,6 +217,7 @@ struct device {
     _Atomic uint32_t writing_count;
     _Atomic uint64_t first_generation; /* while recovering: older entries are not answered; else 0 */
     _Atomic unsigned read_errors, reads_in_flight;
+    _Atomic uint64_t read_bytes; /* gets and buffers of these reads */
     _Atomic uint64_t progress_ns;
     _Atomic bool home_posted, reclaim_waits;
     struct io_message home_message;

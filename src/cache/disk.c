@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "cache/footprint.h"
 #include "cache/reader.h"
 #include "cache/tier.h"
 #include "cache/worker.h"
@@ -203,7 +204,11 @@ static void forget(struct device *device, uint64_t hash)
 
 bool disk_has_room(const struct disk *disk, uint64_t bytes)
 {
-    return atomic_load(&disk->waiting_bytes) + bytes <= disk->waiting_limit_bytes;
+    uint64_t items = 0;
+    for (unsigned i = 0; i < disk->device_count; i++)
+        items += atomic_load_explicit(&disk->devices[i]->writing_count, memory_order_relaxed);
+    return atomic_load(&disk->waiting_bytes) + bytes <= disk->waiting_limit_bytes &&
+           items < disk->waiting_limit_bytes / FOOTPRINT_WAITING_SHARE;
 }
 
 /* 0, or why the item is not written. */
@@ -516,8 +521,10 @@ static void device_add_sizes(struct device *device, struct disk_stats *stats)
         stats->segment_bytes = device->segment_bytes;
         stats->items += index_count(device->index);
         stats->index_bytes += index_bytes(device->index);
-        stats->memory_bytes += index_bytes(device->index) + sizeof *device +
-                               device->segment_count * (sizeof *device->segments + 2 * sizeof(uint32_t));
+        struct footprint memory = footprint_of(device);
+        stats->memory_bytes += memory.fixed;
+        stats->memory_limit_bytes += stats->memory_limit_bytes == 0 ? memory.tier : 0;
+        stats->memory_limit_bytes += memory.fixed + memory.writing + memory.reading;
         stats->reads_in_flight += atomic_load(&device->reads_in_flight);
         stats->recovering += atomic_load(&device->first_generation) != 0;
         stats->direct = device->info.direct;

@@ -121,7 +121,9 @@ void disk_flush(
     struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context);
 
 struct disk_stats {
-    uint64_t capacity_bytes, items, segments, segment_bytes, index_bytes, memory_bytes;
+    uint64_t capacity_bytes, items, segments, segment_bytes, index_bytes;
+    uint64_t memory_bytes,
+        memory_limit_bytes; /* held now but for what is in flight; at most (cache/footprint.h) */
     uint64_t hits, misses, false_hits, corrupt, reads, read_bytes, writes, written_bytes, payload_bytes;
     uint64_t puts, put_bytes, dropped_full, dropped_admission, dropped_budget, dropped_device, dropped_index;
     uint64_t waiting_bytes, waiting_limit_bytes, reads_in_flight, carried, reclaimed_segments, evicted;

@@ -14,11 +14,13 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "cache/footprint.h"
 #include "cache/snapshot.h"
 #include "cache/tier.h"
 #include "cache/worker.h"
 
 #define PROBES 16
+#define ROWS_MIN 1024
 #define BLANK_BYTES (1u << 20)
 
 struct probe {
@@ -364,11 +366,16 @@ static void serve(struct opening *opening, bool recover)
     bool behind = recover && live > 0;
     atomic_store(&device->first_generation, behind ? device->first_own_generation : 0);
     atomic_store(&device->state, DEVICE_IN_SERVICE);
+    struct footprint memory = footprint_of(device);
     device_event(device, DISK_EVENT_OPENED, 0,
-        "%u segments of %u KiB, %llu index bytes, %llu items, %u segments to read, %s", device->segment_count,
-        device->segment_bytes / 1024, (unsigned long long)index_bytes(device->index),
-        (unsigned long long)index_count(device->index), behind ? live : 0,
-        device->info.direct ? "direct" : "buffered");
+        "%u segments of %u KiB, %llu items, %u segments to read, %s; memory %llu KiB, at most %llu more "
+        "writing "
+        "and %llu reading; tier %llu, each loop %llu",
+        device->segment_count, device->segment_bytes / 1024, (unsigned long long)index_count(device->index),
+        behind ? live : 0, device->info.direct ? "direct" : "buffered",
+        (unsigned long long)memory.fixed / 1024, (unsigned long long)memory.writing / 1024,
+        (unsigned long long)memory.reading / 1024, (unsigned long long)memory.tier / 1024,
+        (unsigned long long)memory.loop / 1024);
     if (behind)
         recovery_start(device);
     device_wake(device);
@@ -593,6 +600,8 @@ static bool allocate(struct device *device)
     device->segment_count = (uint32_t)device->super.segment_count;
     device->segment_bytes = (uint32_t)device->super.segment_bytes;
     device->seed = device->super.hash_seed;
+    uint64_t expected = 8 * (uint64_t)device->segment_bytes / device->expected_item_bytes;
+    device->rows_max = expected > ROWS_MIN ? (uint32_t)expected : ROWS_MIN;
     device->index = index_create(device->super.index_buckets);
     device->segments = calloc(device->segment_count, sizeof *device->segments);
     device->live = calloc(device->segment_count, sizeof *device->live);

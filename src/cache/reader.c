@@ -7,8 +7,6 @@
 #include "cache/tier.h"
 #include "cache/worker.h"
 
-#define FREE_GETS_MAX 256
-
 /* ---- the pool ---- */
 
 static struct disk_get *get_take(struct disk_worker *worker)
@@ -32,7 +30,7 @@ static void get_give(struct disk_get *get)
 {
     struct disk_worker *worker = get->worker;
     worker_buffer_give(worker, &get->buffer, get->span);
-    if (worker->free_get_count == FREE_GETS_MAX) {
+    if (worker->free_get_count == READER_FREE_GETS_MAX) {
         free(get);
         return;
     }
@@ -236,6 +234,7 @@ static void finish(struct disk_get *get)
         device_failed_read(device, get->worker, get->result);
     }
     unpin(device, get->segment);
+    atomic_fetch_sub(&device->read_bytes, get->charge);
     atomic_fetch_sub(&device->reads_in_flight, 1);
     answer(get);
 }
@@ -393,7 +392,8 @@ static struct disk_get *look_up(struct disk_get *get, uint32_t from, uint32_t le
     if (from > 0 && from >= get->value_len)
         result = E_MISSING; /* there is nothing to read */
     else if (stalled(device, io_now_ns(get->worker->loop)) ||
-             atomic_load(&device->reads_in_flight) >= DEVICE_READS_MAX)
+             atomic_load(&device->reads_in_flight) >= DEVICE_READS_MAX ||
+             atomic_load_explicit(&device->read_bytes, memory_order_relaxed) >= DEVICE_READ_BYTES_MAX)
         result = E_EXHAUSTED;
     else
         result = plan(get, from, len);
@@ -402,6 +402,8 @@ static struct disk_get *look_up(struct disk_get *get, uint32_t from, uint32_t le
         unpin(device, get->segment);
         return answer_later(get, result);
     }
+    get->charge = (uint32_t)sizeof *get + worker_buffer_bytes(get->span);
+    atomic_fetch_add(&device->read_bytes, get->charge);
     if (atomic_fetch_add(&device->reads_in_flight, 1) == 0)
         atomic_store(&device->progress_ns, io_now_ns(get->worker->loop));
     worker_op_begin(get->worker);

@@ -10,6 +10,8 @@
 
 #include "cache/device.h"
 
+#define READER_FREE_GETS_MAX 256 /* kept by each loop */
+
 struct reader_piece {
     struct io_op op;
     struct disk_get *get;
@@ -30,6 +32,7 @@ struct disk_get {
     uint32_t segment, value_len, header_len, span; /* span: bytes of the buffer that are read */
     uint32_t held_from, held_len;
     uint8_t *buffer;
+    uint32_t charge; /* of device->read_bytes */
     struct item *item;
     int result;
     unsigned pieces_left;

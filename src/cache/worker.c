@@ -40,6 +40,18 @@ static void sheet_make(struct disk_worker *worker, unsigned class)
         buffer_put_back(worker, class, sheet + at);
 }
 
+uint32_t worker_buffer_bytes(uint32_t len)
+{
+    unsigned class = class_of(len);
+    return class < 3 ? class_bytes[class] : segment_blocks_up(len);
+}
+
+uint64_t worker_bytes_max(void)
+{
+    return 3 * (uint64_t)SHEET_BYTES + READER_FREE_GETS_MAX * sizeof(struct disk_get) +
+           sizeof(struct disk_worker);
+}
+
 uint8_t *worker_buffer_take(struct disk_worker *worker, uint32_t len)
 {
     unsigned class = class_of(len);

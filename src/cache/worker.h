@@ -9,6 +9,10 @@
  * Past the sheet they come from malloc and go back there. */
 uint8_t *worker_buffer_take(struct disk_worker *worker, uint32_t len);
 void worker_buffer_give(struct disk_worker *worker, uint8_t **buffer, uint32_t len);
+/* What a buffer of that length takes. */
+uint32_t worker_buffer_bytes(uint32_t len);
+/* What a loop keeps at most: buffers, gets, itself. */
+uint64_t worker_bytes_max(void);
 
 /* Around each op that the tier submits on the loop: disk_leave waits until the count is 0. */
 static inline void worker_op_begin(struct disk_worker *worker)

@@ -183,6 +183,8 @@ static void settle(
     struct device *device = write->device;
     struct filling *filling = write->filling;
     device->write_errors = write->failed ? device->write_errors + 1 : 0;
+    if (write->is_batch)
+        device->batches_used--;
     if (write->failed)
         items_failed(write);
     filling->holed = filling->holed || (write->failed && !write->is_table);

@@ -1,0 +1,45 @@
+#include "cache/footprint.h"
+
+#include "cache/reader.h"
+#include "cache/tier.h"
+#include "cache/worker.h"
+
+/* A window of the segment, a scan or a long table, a superblock. */
+#define RECLAIM_BYTES ((256u << 10) + (1u << 20) + SUPERBLOCK_BYTES)
+#define ALLOCATION 16u /* what the allocator keeps beside a small block */
+
+/* Rows double as they come; the table is made when the segment is sealed. */
+static uint64_t filling_bytes(const struct device *device)
+{
+    return sizeof(struct filling) + 2 * (uint64_t)device->rows_max * SEGMENT_ROW_BYTES +
+           segment_table_len(device->rows_max) + sizeof(struct write);
+}
+
+static uint64_t reclaim_bytes(const struct device *device)
+{
+    return RECLAIM_BYTES + 2 * (uint64_t)device->rows_max * sizeof(struct segment_row);
+}
+
+static uint64_t tier_bytes(const struct disk *disk)
+{
+    uint64_t limit = disk->waiting_limit_bytes;
+    uint64_t entry = sizeof(struct writing) + ALLOCATION;
+    uint64_t large = sizeof(struct write) + 3 * SEGMENT_BLOCK;
+    return sizeof *disk + limit / FOOTPRINT_WAITING_SHARE * entry + limit / SEGMENT_LARGE_BYTES * large;
+}
+
+struct footprint footprint_of(const struct device *device)
+{
+    const struct disk *disk = device->disk;
+    uint64_t unsealed = disk->waiting_limit_bytes / device->segment_bytes + 2;
+    uint64_t batch = DEVICE_BATCH_BYTES + SEGMENT_BLOCK + sizeof(struct write);
+    return (struct footprint){
+        .fixed = index_bytes(device->index) + sizeof *device +
+                 (uint64_t)device->segment_count * (sizeof *device->segments + 2 * sizeof *device->live),
+        .writing =
+            (DEVICE_BATCHES_MAX + 1) * batch + unsealed * filling_bytes(device) + reclaim_bytes(device),
+        .reading = DEVICE_READ_BYTES_MAX,
+        .tier = tier_bytes(disk),
+        .loop = worker_bytes_max(),
+    };
+}

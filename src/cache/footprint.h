@@ -1,0 +1,30 @@
+/*
+ * How much memory the disk tier holds at most, as a sum of what it allocates: pure arithmetic from geometry
+ * and configuration, printed at open and held to by tests/cache/test_footprint.c.
+ *
+ *   fixed    index (64 bytes a bucket) and tables (24 + 8 bytes a segment, the device's own state)
+ *   writing  batches in flight (at most DEVICE_BATCHES_MAX of 256 KiB); rows and table of each segment that
+ * may be unsealed; what reclaiming reads; one entry for each item that waits (at most one for each
+ *            FOOTPRINT_WAITING_SHARE bytes of the write buffer); header and tail of each large item
+ *   reading  gets and buffers of reads in flight: DEVICE_READ_BYTES_MAX
+ *   loop     for each loop that joined: kept gets and buffers
+ *
+ * The bytes that wait to be written are not in it: they lie in the memory tier, whose budget counts
+ * everything. So are the values that are read. A get that was answered without a read, and whose callback has
+ * not come yet, is its caller's number to bound. While tables are being read after a crash, up to 8 MiB of
+ * hashes and the rows of 8 segments come on top, and go.
+ */
+#pragma once
+
+#include "cache/device.h"
+
+#define FOOTPRINT_WAITING_SHARE 2048u
+
+struct footprint {
+    uint64_t fixed, writing, reading; /* of a device */
+    uint64_t tier;                    /* of the tier, writing of all devices included */
+    uint64_t loop;
+};
+
+/* Of an open device and its tier. */
+struct footprint footprint_of(const struct device *device);
