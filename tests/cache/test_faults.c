@@ -137,6 +137,58 @@ static void failing_reads_are_misses(void **state)
     end(&stage);
 }
 
+/* Whatever the error: gets miss or fail, puts are dropped, nobody waits; when it is over the device comes
+ * back. */
+static void out_and_back(unsigned kinds, int error)
+{
+    struct stage stage;
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    for (unsigned i = 0; i < 10; i++)
+        stage_put(&stage, i, 1, 100000);
+    assert_int_equal(stage_flush(&stage), 0);
+    struct fake_fault fault = {.kinds = kinds, .error = error};
+    fake_disk_fail(stage.io, &fault);
+    for (unsigned i = 0; i < 40; i++) {
+        int64_t version = stage_version(&stage, i % 10);
+        assert_true(version == 1 || version == E_MISSING || version == error);
+        int result = stage_put(&stage, 100 + i, 1, 262144);
+        assert_true(result == 0 || result == E_UNSUPPORTED || result == E_EXHAUSTED);
+    }
+    stage_settle(&stage);
+    assert_int_equal(stage_stats(&stage).devices_out, 1);
+    assert_true(stage.events[DISK_EVENT_DEGRADED] > 0);
+    assert_int_equal(stage_put(&stage, 1, 2, 100), E_UNSUPPORTED);
+    uint64_t dropped = stage_stats(&stage).dropped_device;
+    assert_true(dropped > 0);
+    fake_disk_heal(stage.io);
+    advance(&stage, 11 * NS_PER_S);
+    assert_int_equal(stage_stats(&stage).devices_out, 0);
+    assert_int_equal(stage.events[DISK_EVENT_RESTORED], 1);
+    assert_int_equal(stage_put(&stage, 1, 3, 100), 0);
+    assert_int_equal(stage_flush(&stage), 0);
+    assert_int_equal(stage_version(&stage, 1), 3);
+    end(&stage);
+}
+
+static void no_room_later(void **state)
+{
+    (void)state;
+    out_and_back(FAKE_WRITE, -ENOSPC);
+}
+
+static void it_vanishes(void **state)
+{
+    (void)state;
+    out_and_back(FAKE_READ | FAKE_WRITE | FAKE_SYNC | FAKE_OPEN | FAKE_ALLOCATE, -ENODEV);
+}
+
+static void it_is_read_only(void **state)
+{
+    (void)state;
+    out_and_back(FAKE_WRITE | FAKE_SYNC, -EROFS);
+}
+
 static unsigned answers;
 static void counted(void *context, int result, struct item *item)
 {
@@ -174,6 +226,35 @@ static void a_stall(void **state)
     end(&stage);
 }
 
+/* Writes hang for 10 s: puts are taken up to the bound and then dropped at once, what waits is read from
+ * memory, and all that was taken is written in the end. */
+static void writes_stall(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    stage.config.write_buffer_bytes = 4 * MIB;
+    assert_int_equal(stage_open(&stage), 0);
+    fake_disk_stall(stage.io, NULL, true);
+    unsigned taken = 0;
+    for (unsigned i = 0; i < 40; i++)
+        taken += stage_put(&stage, i, 1, 262144) == 0;
+    struct disk_stats stats = stage_stats(&stage);
+    assert_true(taken > 0 && taken < 40);
+    assert_int_equal(stats.dropped_full, 40 - taken);
+    assert_true(stats.waiting_bytes <= stats.waiting_limit_bytes);
+    advance(&stage, 10 * NS_PER_S);
+    for (unsigned i = 0; i < taken; i++)
+        assert_int_equal(stage_version(&stage, i), 1);
+    assert_int_equal(stage_stats(&stage).devices_out, 0);
+    fake_disk_stall(stage.io, NULL, false);
+    stage_settle(&stage);
+    assert_int_equal(stage_stats(&stage).waiting_bytes, 0);
+    for (unsigned i = 0; i < 40; i++)
+        assert_int_equal(stage_version(&stage, i), i < taken ? 1 : E_MISSING);
+    end(&stage);
+}
+
 /* A stalled device does not hold up the end: detach gives up at its deadline. */
 static void a_stall_at_the_end(void **state)
 {
@@ -208,7 +289,11 @@ int main(void)
         cmocka_unit_test(no_room_at_creation),
         cmocka_unit_test(one_write_fails),
         cmocka_unit_test(a_failing_device_goes_out_and_comes_back),
+        cmocka_unit_test(no_room_later),
+        cmocka_unit_test(it_vanishes),
+        cmocka_unit_test(it_is_read_only),
         cmocka_unit_test(failing_reads_are_misses),
+        cmocka_unit_test(writes_stall),
         cmocka_unit_test(a_stall),
         cmocka_unit_test(a_sync_fails),
         cmocka_unit_test(a_stall_at_the_end),
