@@ -4,9 +4,10 @@
  * the time. Every byte of every answer is checked against churn_truth.h. Again and again everything is closed
  * with operations in flight and opened anew; what was replaced or removed must not come back by that.
  *
- * Memory is flat: the process at its largest in the last third is at most 2 % and 2 MiB above its largest in
- * the third before, or 10 % and 4 MiB in runs of less than five minutes, where pools are still being filled
- * (not under sanitizers, which keep what was freed).
+ * Memory is flat: what the process holds in the last third, by the median of many looks, is at most 2 % and 2
+ * MiB above the third before, or 10 % and 4 MiB in runs of less than five minutes, where pools are still
+ * being filled (not under sanitizers, which keep what was freed). Peaks say nothing: a busy machine makes
+ * more wait, up to the bounds that test_footprint.c holds the tier to.
  *
  * `test_churn [SECONDS [SEED]]`, the driver by YATA_IO; 77 where the machine has no such driver.
  */
@@ -29,6 +30,8 @@
 #define DISK_BYTES (192 * MIB)
 #define ITEM_BYTES (96u << 10) /* on average */
 #define KEYS (unsigned)(3 * DISK_BYTES / ITEM_BYTES)
+#define LOOK_UNIT (256u << 10)
+#define LOOK_UNITS 8192
 #define LIVES 4 /* at least so many times opened and closed */
 #define LIFE_SECONDS_MAX 60
 
@@ -344,6 +347,7 @@ static uint64_t resident_bytes(void)
 
 struct course {
     uint64_t begin_ns, end_ns, shown_ns, peaks[3]; /* of each third */
+    uint32_t looks[3][LOOK_UNITS];                 /* by size, in units of LOOK_UNIT */
     uint64_t reclaimed, carried, written_bytes;    /* of the lives that are over */
 };
 
@@ -385,8 +389,10 @@ static void look(struct course *course)
     uint64_t now_ns = clock_monotonic_ns();
     uint64_t third = (now_ns - course->begin_ns) * 3 / (course->end_ns - course->begin_ns + 1);
     uint64_t bytes = resident_bytes();
-    if (third < 3 && bytes > course->peaks[third])
-        course->peaks[third] = bytes;
+    if (third < 3) {
+        course->peaks[third] = bytes > course->peaks[third] ? bytes : course->peaks[third];
+        course->looks[third][bytes / LOOK_UNIT < LOOK_UNITS ? bytes / LOOK_UNIT : LOOK_UNITS - 1]++;
+    }
     check_waiting();
     if (now_ns < course->shown_ns + 60 * NS_PER_S)
         return;
@@ -422,6 +428,17 @@ static void live(struct course *course, uint64_t until_ns)
     close_all();
 }
 
+static uint64_t median(const uint32_t *looks)
+{
+    uint64_t all = 0, below = 0;
+    for (unsigned i = 0; i < LOOK_UNITS; i++)
+        all += looks[i];
+    for (unsigned i = 0; i < LOOK_UNITS; i++)
+        if ((below += looks[i]) * 2 >= all)
+            return (uint64_t)i * LOOK_UNIT;
+    return 0;
+}
+
 static int verdict(const struct course *course)
 {
     struct tally tally = sum();
@@ -429,14 +446,20 @@ static int verdict(const struct course *course)
         (unsigned long long)course->reclaimed, (unsigned long long)course->carried,
         (unsigned long long)(course->written_bytes / MIB),
         (unsigned long long)(course->written_bytes / DISK_BYTES));
-    printf("resident at most %llu, %llu, %llu KiB in each third\n",
-        (unsigned long long)(course->peaks[0] / 1024), (unsigned long long)(course->peaks[1] / 1024),
-        (unsigned long long)(course->peaks[2] / 1024));
+    uint64_t usual[3];
+    for (unsigned i = 0; i < 3; i++) {
+        usual[i] = median(course->looks[i]);
+        printf("%s third: resident %llu KiB by the median, at most %llu\n",
+            i == 0   ? "first"
+            : i == 1 ? "second"
+                     : "last",
+            (unsigned long long)usual[i] / 1024, (unsigned long long)course->peaks[i] / 1024);
+    }
     CHECK(tally.hits > 0 && tally.puts > 0 && tally.removes > 0 && tally.let_go > 0);
 #ifndef SANITIZED
     bool settled = course->end_ns - course->begin_ns >= 300 * NS_PER_S;
-    uint64_t more = settled ? course->peaks[1] / 50 + 2 * MIB : course->peaks[1] / 10 + 4 * MIB;
-    if (course->peaks[2] > course->peaks[1] + more) {
+    uint64_t more = settled ? usual[1] / 50 + 2 * MIB : usual[1] / 10 + 4 * MIB;
+    if (usual[2] > usual[1] + more) {
         fprintf(stderr, "memory grows\n");
         return 1;
     }
@@ -459,7 +482,8 @@ int main(int argc, char **argv)
         churners[i].number = i;
         random_init(&churners[i].random, seed * LOOPS + i);
     }
-    struct course course = {.begin_ns = clock_monotonic_ns()};
+    static struct course course; /* large */
+    course = (struct course){.begin_ns = clock_monotonic_ns()};
     course.end_ns = course.begin_ns + seconds * NS_PER_S;
     course.shown_ns = course.begin_ns;
     uint64_t life_ns =
