@@ -1,5 +1,6 @@
 """A generic HTTP origin: requests with all methods and bodies pass to it, and its answers to the client, byte for byte where they are
 the message, made anew where they are this connection's."""
+import os
 import re
 import threading
 import time
@@ -29,7 +30,8 @@ def stage(tmp_path_factory):
                    http_bucket("query", origin, query={"sort": True, "drop": ["utm_*", "session"]}),
                    servers.s3_bucket("s3", origin)]
         ours = servers.Yatagarasu(tmp_path_factory.mktemp("http_origin"), buckets,
-                                  server={"security_limits": {"max_body_size": 512 * MIB}})
+                                  server={"security_limits": {"max_body_size": 512 * MIB}},
+                                 env={"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"})
         ours.start()
         yield ours, origin
         problems = ours.stop()
