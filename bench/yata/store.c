@@ -89,7 +89,7 @@ void store_turn(struct store *store)
 
 uint64_t store_expected_bytes(const struct options *options)
 {
-    return options->size_bytes / options->items;
+    return options->size_bytes / options->items + 1;
 }
 
 void store_open(struct store *store, const struct options *options)
