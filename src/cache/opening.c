@@ -612,6 +612,15 @@ static bool allocate(struct device *device)
     return all;
 }
 
+static void superblock_is_durable(struct io_op *op)
+{
+    struct opening *opening = opening_of(op);
+    if (op->result < 0)
+        refuse(opening, (int)op->result, "it can't be synced");
+    else
+        device_super_write(&opening->super);
+}
+
 void device_start(struct device *device, void (*done)(struct device *device, int result))
 {
     struct opening *opening = opening_create(device, done);
@@ -628,5 +637,9 @@ void device_start(struct device *device, void (*done)(struct device *device, int
     device->super.generation_bound = device->next_generation + device->segment_count + 1;
     opening->supers_left = SUPERBLOCK_COPIES;
     opening->super.done = both_written;
-    device_super_write(&opening->super);
+    /* The copy that was read may be one that a killed process did not get to sync; the other is overwritten
+     * now.
+     */
+    struct io_loop *loop = begin(opening, superblock_is_durable);
+    io_file_sync(loop, &opening->op, device->file);
 }
