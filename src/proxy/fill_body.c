@@ -105,12 +105,12 @@ static enum boundary judge_boundary(struct flight *flight)
 }
 
 /* At a boundary, where all pieces are whole: makes room in the ring; also lets go of what the only waiter has
- * passed, and under pressure of what the fastest has. Lock held. */
-static void trim_pieces(struct flight *flight)
+ * passed, and where memory is short of what the fastest has. Lock held. */
+static void trim_pieces(struct flight *flight, bool memory_is_short)
 {
     uint64_t fastest;
     bool elsewhere = is_replaceable(flight) || (flight->storing && !head_has_length(&flight->head));
-    bool tight = flight->solo || (elsewhere && under_pressure(flight));
+    bool tight = flight->solo || (elsewhere && memory_is_short);
     if (!flight_fastest(flight, &fastest))
         fastest = flight->at;
     while (flight->piece_count == FLIGHT_PIECES ||
@@ -173,6 +173,16 @@ static void retry_later(struct flight *flight)
     io_timer(flight->loop, &flight->retry, io_now_ns(flight->loop) + MEMORY_RETRY_NS);
 }
 
+/* The tier may be pinned by a disk that stalls: this flight's own pieces, which its waiters have read, must
+ * not be what keeps it from going on. */
+static int take_piece_again(struct flight *flight, struct flight_piece *piece)
+{
+    flight_lock(flight);
+    trim_pieces(flight, true);
+    flight_unlock(flight);
+    return take_piece(flight, piece);
+}
+
 /* No memory for a piece: it is tried again. */
 static void wait_for_memory(struct flight *flight)
 {
@@ -201,7 +211,7 @@ static bool pass_boundary(struct flight *flight)
     enum boundary boundary = judge_boundary(flight);
     flight->paused = boundary == BOUNDARY_WAIT;
     if (boundary != BOUNDARY_STOP)
-        trim_pieces(flight);
+        trim_pieces(flight, under_pressure(flight));
     if (boundary == BOUNDARY_GO)
         flight->claim_end = fill_claim_end(flight);
     flight_unlock(flight);
@@ -216,7 +226,7 @@ static bool open_piece(struct flight *flight)
     struct flight_piece piece;
     if (!pass_boundary(flight))
         return false;
-    if (take_piece(flight, &piece) < 0) {
+    if (take_piece(flight, &piece) < 0 && take_piece_again(flight, &piece) < 0) {
         wait_for_memory(flight);
         return false;
     }
