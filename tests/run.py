@@ -171,6 +171,7 @@ def crashes():
     tests = BUILD / "gcc-release/tests/cache"
     share = LONG_CRASHES // JOBS
     return [Job(f"crashes {i + 1}", [tests / "test_crash_sim", 1_000_000 + i * share, share]) for i in range(JOBS)] + [
+        Job("flipped bits", [tests / "test_media"]),
         Job("kills", [tests / "test_kill", LONG_KILLS]),
         e2e("gcc-release", "uring", "-kills", ["-k", "killed_under_load"], {"YATA_KILL_ROUNDS": str(LONG_KILLS)})]
 
