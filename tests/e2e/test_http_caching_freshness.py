@@ -62,7 +62,7 @@ TABLE = [
     ("5.2.2.1 max-age 0", {"Cache-Control": "max-age=0"}, "REVALIDATED"),
     ("5.2.2.10 s-maxage before max-age", {"Cache-Control": "max-age=0, s-maxage=60"}, "HIT"),
     ("5.2.2.10 s-maxage 0 before max-age", {"Cache-Control": "max-age=60, s-maxage=0"}, "REVALIDATED"),
-    ("5.3 Expires", {"Expires": date(60)}, "HIT"),
+    ("5.3 Expires", {"Expires": date(3600)}, "HIT"),
     ("5.3 Expires in the past", {"Expires": date(-60)}, "REVALIDATED"),
     ("5.3 Expires 0", {"Expires": "0"}, "REVALIDATED"),
     ("5.3 max-age before Expires", {"Expires": date(-60), "Cache-Control": "max-age=60"}, "HIT"),
@@ -80,7 +80,7 @@ TABLE = [
     ("5.1 Age past", {"Cache-Control": "max-age=60", "Age": "60"}, "REVALIDATED"),
     ("5.1 Age is no number", {"Cache-Control": "max-age=60", "Age": "x"}, "HIT"),
     ("4.2.3 Date in the past", {"Cache-Control": "max-age=60", "Date": date(-100)}, "REVALIDATED"),
-    ("4.2.3 Date in the future", {"Cache-Control": "max-age=60", "Date": date(1000)}, "HIT"),
+    ("4.2.3 Date in the future", {"Cache-Control": "max-age=60", "Date": date(10000)}, "HIT"),
     ("4.2.3 no Date", {"Cache-Control": "max-age=60", "Date": None}, "HIT"),
     ("4.2.3 no Date, Age", {"Cache-Control": "max-age=60", "Date": None, "Age": "70"}, "REVALIDATED"),
     # targeted fields, RFC 9213
