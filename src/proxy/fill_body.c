@@ -105,12 +105,12 @@ static enum boundary judge_boundary(struct flight *flight)
 }
 
 /* At a boundary, where all pieces are whole: makes room in the ring; also lets go of what the only waiter has
- * passed, and where memory is short of what the fastest has. Lock held. */
-static void trim_pieces(struct flight *flight, bool memory_is_short)
+ * passed, and under pressure of what the fastest has. Lock held. */
+static void trim_pieces(struct flight *flight)
 {
     uint64_t fastest;
     bool elsewhere = is_replaceable(flight) || (flight->storing && !head_has_length(&flight->head));
-    bool tight = flight->solo || (elsewhere && memory_is_short);
+    bool tight = flight->solo || (elsewhere && under_pressure(flight));
     if (!flight_fastest(flight, &fastest))
         fastest = flight->at;
     while (flight->piece_count == FLIGHT_PIECES ||
@@ -173,12 +173,16 @@ static void retry_later(struct flight *flight)
     io_timer(flight->loop, &flight->retry, io_now_ns(flight->loop) + MEMORY_RETRY_NS);
 }
 
-/* The tier may be pinned by a disk that stalls: this flight's own pieces, which its waiters have read, must
- * not be what keeps it from going on. */
+/* The tier may be pinned by a disk that stalls: pieces that all waiters have read must not be what keeps this
+ * flight from going on. */
 static int take_piece_again(struct flight *flight, struct flight_piece *piece)
 {
+    uint64_t slowest;
     flight_lock(flight);
-    trim_pieces(flight, true);
+    if (is_replaceable(flight) && flight_slowest(flight, &slowest))
+        while (flight->piece_count &&
+               flight->pieces[flight->piece_first].from + flight->pieces[flight->piece_first].len <= slowest)
+            flight_drop_piece(flight);
     flight_unlock(flight);
     return take_piece(flight, piece);
 }
@@ -211,7 +215,7 @@ static bool pass_boundary(struct flight *flight)
     enum boundary boundary = judge_boundary(flight);
     flight->paused = boundary == BOUNDARY_WAIT;
     if (boundary != BOUNDARY_STOP)
-        trim_pieces(flight, under_pressure(flight));
+        trim_pieces(flight);
     if (boundary == BOUNDARY_GO)
         flight->claim_end = fill_claim_end(flight);
     flight_unlock(flight);

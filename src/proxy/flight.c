@@ -155,6 +155,17 @@ bool flight_fastest(const struct flight *flight, uint64_t *position)
     return !list_empty(&flight->waiters);
 }
 
+bool flight_slowest(const struct flight *flight, uint64_t *position)
+{
+    *position = UINT64_MAX;
+    for (struct list_node *n = flight->waiters.next; n != &flight->waiters; n = n->next) {
+        const struct flight_waiter *waiter = CONTAINER_OF(n, struct flight_waiter, node);
+        if (waiter->position < *position)
+            *position = waiter->position;
+    }
+    return !list_empty(&flight->waiters);
+}
+
 /* ---- claims ---- */
 
 /* What is still to come begins here: pieces that were held may all have been let go of. */
