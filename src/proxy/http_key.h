@@ -23,8 +23,8 @@ struct query_rules {
  * path decodes (target_decode_path). */
 struct bytes http_key_rest(struct bytes raw_path, size_t decoded_len);
 
-/* Path and, after `?`, query in the shared spelling. w has room for path.len + query.len + 2 bytes. query.ptr
- * NULL: there is no `?`. */
+/* Path and, after `?`, query in the shared spelling. The path decodes. w has room for path.len + query.len +
+ * 2 bytes. query.ptr NULL: there is no `?`. */
 void http_key_write(
     struct bytes raw_path, struct bytes raw_query, const struct query_rules *rules, struct writer *w);
 /* The same as the origin is asked: as received, but for what is dropped. */

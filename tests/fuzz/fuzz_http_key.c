@@ -19,6 +19,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         return 0;
     uint8_t *buf = malloc(3 * len + 9);
     CHECK(buf);
+    struct bytes decoded;
+    if (target_decode_path(target.path, buf, &decoded) < 0) {
+        free(buf);
+        return 0;
+    }
     struct writer key = writer_of(buf, len + 2), second = writer_of(buf + len + 2, len + 2),
                   asked = writer_of(buf + 2 * len + 4, len + 2);
     http_key_write(target.path, target.query, &rules, &key);

@@ -77,13 +77,14 @@ static void test_cleared(void **state)
     assert_int_equal(found(marks, "b", 100), MARK_NEGATIVE);
 }
 
-/* A scan fills the table and no more; the marks that last longest stay. */
+/* A scan fills the table and no more; the marks that last longest stay: four of them, because they may share
+ * a set. */
 static void test_scan(void **state)
 {
     struct marks *marks = *state;
     unsigned kept = 0;
     char key[16];
-    for (unsigned i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         (void)snprintf(key, sizeof key, "long %u", i);
         put(marks, key, 1000);
     }
@@ -91,11 +92,11 @@ static void test_scan(void **state)
         (void)snprintf(key, sizeof key, "%u", i);
         put(marks, key, 110);
     }
-    for (unsigned i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         (void)snprintf(key, sizeof key, "long %u", i);
         kept += found(marks, key, 100) == MARK_NEGATIVE;
     }
-    assert_int_equal(kept, 100);
+    assert_int_equal(kept, 4);
 }
 
 int main(void)
