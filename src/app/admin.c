@@ -4,8 +4,10 @@
 #include <stdlib.h>
 
 #include "app/admin_purge.h"
+#include "app/cache_page.h"
 #include "base/error.h"
 #include "http/response.h"
+#include "http/target.h"
 
 #define ADMIN_CONNECTIONS 64
 #define ADMIN_BODY_FIRST ((size_t)64 << 10)
@@ -26,6 +28,7 @@ struct admin_reply {
     char *body;
     uint8_t path[ADMIN_PATH_MAX];
     struct admin_purge purge;
+    struct proxy_look look;
     size_t asked_len; /* of the request's body */
     uint8_t asked[ADMIN_REQUEST_BODY_MAX];
 };
@@ -83,14 +86,15 @@ static void send_error(struct exchange *exchange, const struct admin_decision *d
         body, w.failed ? 0 : writer_bytes(&w).len);
 }
 
-static void send_page(struct admin *admin, struct exchange *exchange, enum admin_page page)
+static void send_page(
+    struct admin *admin, struct exchange *exchange, enum admin_page page, struct bytes bucket)
 {
     for (size_t capacity = ADMIN_BODY_FIRST; capacity <= ADMIN_BODY_MAX; capacity *= 2) {
         char *body = malloc(capacity);
         if (body == NULL)
             break;
         struct writer w = writer_of(body, capacity);
-        unsigned status = admin->parts.page(admin->parts.context, page, &w);
+        unsigned status = admin->parts.page(admin->parts.context, page, bucket, &w);
         if (!w.failed) {
             send_reply(exchange,
                 &(struct admin_head){.status = status,
@@ -150,6 +154,38 @@ static void start_purge(struct admin_reply *reply, struct bytes below)
         answer_purge(reply, result);
 }
 
+/* ---- what is stored of one object ---- */
+
+static void answer_look(struct admin_reply *reply, int result)
+{
+    size_t capacity = 4 * ADMIN_PATH_MAX;
+    char *body = malloc(capacity);
+    struct writer w = writer_of(body, body ? capacity : 0);
+    unsigned status = cache_info_write(&w, &reply->look, result);
+    send_reply(reply->exchange, &(struct admin_head){.status = status, .content_type = "application/json"},
+        body, w.failed ? 0 : writer_bytes(&w).len);
+}
+
+static void look_done(struct proxy_look *look)
+{
+    answer_look(CONTAINER_OF(look, struct admin_reply, look), 0);
+}
+
+static void start_look(struct admin_reply *reply, const struct http_request *request)
+{
+    struct target target;
+    CHECK(target_split(request->target, &target) == 0); /* it was routed by it */
+    const char *why = cache_info_parse(target.query, reply->path, &reply->look);
+    if (why) {
+        send_error(reply->exchange, &(struct admin_decision){.status = 400, .message = why});
+        return;
+    }
+    reply->look.done = look_done;
+    int result = proxy_look(reply->admin->parts.proxy, reply->admin->parts.loop, &reply->look);
+    if (result < 0)
+        answer_look(reply, result);
+}
+
 /* ---- requests ---- */
 
 static void on_body(void *context, struct exchange *exchange, struct bytes piece, uint64_t offset)
@@ -174,7 +210,11 @@ static void on_request(void *context, struct exchange *exchange)
     reply->asked_len = has_body ? reply->asked_len : 0;
     struct admin_decision decision = admin_decide(&admin->parts.rules, request, reply->path);
     if (decision.page != ADMIN_PAGE_NONE)
-        send_page(admin, exchange, decision.page);
+        send_page(admin, exchange, decision.page, (struct bytes){0});
+    else if (decision.action == ADMIN_ACTION_STATS)
+        send_page(admin, exchange, ADMIN_PAGE_CACHE, bytes_from(decision.below, decision.below.len > 0));
+    else if (decision.action == ADMIN_ACTION_INFO)
+        start_look(reply, request);
     else if (decision.action == ADMIN_ACTION_PURGE)
         start_purge(reply, decision.below);
     else

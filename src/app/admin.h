@@ -18,8 +18,9 @@ struct admin_parts {
     struct io_loop *loop;
     struct io_handle listener;
     struct admin_rules rules;
-    /* Writes the page, returns its status. Called again with a larger buffer where the writer failed. */
-    unsigned (*page)(void *context, enum admin_page page, struct writer *w);
+    /* Writes the page (the cache's: of the bucket, or of all where that is empty), returns its status. Called
+     * again with a larger buffer where the writer failed. */
+    unsigned (*page)(void *context, enum admin_page page, struct bytes bucket, struct writer *w);
     void *context;
     struct proxy *proxy;
     struct log *log;

@@ -15,8 +15,14 @@ struct admin_rules {
     bool loopback;     /* of the listener's address */
 };
 
-enum admin_page { ADMIN_PAGE_NONE, ADMIN_PAGE_HEALTH, ADMIN_PAGE_READY, ADMIN_PAGE_METRICS };
-enum admin_action { ADMIN_ACTION_NONE, ADMIN_ACTION_PURGE };
+enum admin_page {
+    ADMIN_PAGE_NONE,
+    ADMIN_PAGE_HEALTH,
+    ADMIN_PAGE_READY,
+    ADMIN_PAGE_METRICS,
+    ADMIN_PAGE_CACHE
+};
+enum admin_action { ADMIN_ACTION_NONE, ADMIN_ACTION_PURGE, ADMIN_ACTION_STATS, ADMIN_ACTION_INFO };
 
 #define ADMIN_PATH_MAX 8192
 

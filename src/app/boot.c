@@ -278,6 +278,7 @@ static void fill_status(struct boot *boot)
     status->io = boot->io;
     status->report = &boot->report;
     status->memory = boot->memory;
+    status->cache = boot->cache;
     status->disk = boot->disk;
     status->watch = &boot->watch;
     status->proxy = boot->proxy;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "app/cache_page.h"
 #include "base/clock.h"
 #include "io/blocking.h"
 
@@ -79,9 +80,10 @@ static void collect(const struct status *status, struct collected *to)
     collect_tiers(status, to);
 }
 
-static unsigned write_page(
-    const struct status *status, const struct collected *from, enum admin_page page, struct writer *w)
+static unsigned write_page(const struct status *status, const struct collected *from, enum admin_page page,
+    struct bytes bucket, struct writer *w)
 {
+    struct purges_stats purges;
     struct ready_source ready = {.phase = (enum phase)atomic_load(&status->phase),
         .metrics = &from->source,
         .origin_kinds = from->kinds,
@@ -95,12 +97,15 @@ static unsigned write_page(
     case ADMIN_PAGE_METRICS:
         metrics_write(w, &from->source);
         return 200;
+    case ADMIN_PAGE_CACHE:
+        cache_purge_stats(status->cache, &purges);
+        return cache_stats_write(w, &from->source, &purges, bucket);
     default:
         UNREACHABLE();
     }
 }
 
-unsigned status_page(void *context, enum admin_page page, struct writer *w)
+unsigned status_page(void *context, enum admin_page page, struct bytes bucket, struct writer *w)
 {
     const struct status *status = context;
     struct collected *collected = calloc(1, sizeof *collected);
@@ -113,7 +118,7 @@ unsigned status_page(void *context, enum admin_page page, struct writer *w)
     }
     if (collected && collected->buckets && collected->kinds && collected->workers) {
         collect(status, collected);
-        result = write_page(status, collected, page, w);
+        result = write_page(status, collected, page, bucket, w);
     }
     if (collected) {
         free(collected->buckets);

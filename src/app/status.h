@@ -16,6 +16,7 @@ struct status {
     struct io *io;
     const struct io_report *report;
     struct memory *memory;
+    struct cache *cache;
     struct disk *disk;        /* or NULL */
     struct disk_watch *watch; /* with disk */
     struct proxy *proxy;
@@ -32,4 +33,4 @@ struct status {
 };
 
 /* For admin_parts.page; the context is the status. */
-unsigned status_page(void *context, enum admin_page page, struct writer *w);
+unsigned status_page(void *context, enum admin_page page, struct bytes bucket, struct writer *w);

@@ -93,7 +93,7 @@ static bool make_identity(struct request *request)
 }
 
 /* The first rule whose pattern matches, else what the bucket has. */
-static const struct caching *caching_of(const struct bucket_settings *settings, struct bytes key)
+const struct caching *request_caching_of(const struct bucket_settings *settings, struct bytes key)
 {
     for (unsigned i = 0; i < settings->caching_rule_count; i++)
         if (caching_pattern_matches(settings->caching_rules[i].pattern, key))
@@ -190,7 +190,7 @@ void request_route(struct request *request)
         reply_error(request, 400, "the object's key is longer than 1,024 bytes", (struct bytes){0});
         return;
     }
-    request->caching = caching_of(request->bucket->settings, request->key);
+    request->caching = request_caching_of(request->bucket->settings, request->key);
     if (!read_wishes(request)) {
         reply_error(request, 431, "the request needs too much memory", (struct bytes){0});
         return;

@@ -108,18 +108,10 @@ static int purge_each_bucket(struct proxy_purge *purge)
     return result;
 }
 
-static const struct bucket *bucket_named(const struct proxy *proxy, struct bytes name)
-{
-    for (unsigned i = 0; i < proxy->bucket_count; i++)
-        if (bytes_equal(bytes_of_string(proxy->buckets[i].settings->name), name))
-            return &proxy->buckets[i];
-    return NULL;
-}
-
 int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *purge)
 {
     CHECK(purge->key.len == 0 || (purge->bucket.len > 0 && purge->prefix.len == 0 && purge->tag.len == 0));
-    const struct bucket *bucket = bucket_named(proxy, purge->bucket);
+    const struct bucket *bucket = proxy_bucket_named(proxy, purge->bucket);
     if (purge->bucket.len > 0 && bucket == NULL)
         return E_MISSING;
     if (purge->tag.len > 0 && !tags_valid(purge->tag))

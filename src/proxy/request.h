@@ -118,6 +118,8 @@ struct request {
 void request_make_id(struct proxy *proxy, uint8_t id[REQUEST_ID_LEN]);
 /* admit.c: method and limits; then route. */
 void request_admit(struct request *request);
+/* locate.c: what holds for a key of the bucket. */
+const struct caching *request_caching_of(const struct bucket_settings *settings, struct bytes key);
 /* locate.c: path to bucket, key and identity; then lookup, or pass. */
 void request_route(struct request *request);
 /* lookup.c: the origin failed with this status; a stored answer may be used although it is stale: true, and

@@ -37,5 +37,8 @@ struct proxy_worker {
     void *stopped_context;
 };
 
+/* look.c: the entry of a configured name, or NULL. */
+const struct bucket *proxy_bucket_named(const struct proxy *proxy, struct bytes name);
+
 /* proxy.c: a flight of this worker has ended. */
 void proxy_worker_flight_ended(struct proxy_worker *worker);
