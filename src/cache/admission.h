@@ -1,8 +1,9 @@
 /*
  * Which items are written: always, on the second request, under a write budget. Any thread.
  *
- * "Second" means that the hash was asked for before, as far as a table of 64 Ki recent ones remembers. The
- * budget is a token bucket of one second's worth, at least 4 MiB.
+ * "Second" means that the hash was put before, as far as a table of 64 Ki recent ones remembers, or that the
+ * item was hit in memory after a first put (hits.h). The budget is a token bucket of one second's worth, at
+ * least 4 MiB.
  */
 #pragma once
 

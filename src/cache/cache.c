@@ -6,6 +6,9 @@
  * removed or replaced meanwhile. Removing and replacing work in this order: disk, joined reads, memory. So
  * either the read knows, or what it kept is taken out again before the removal returns.
  *
+ * What a hit has written (hits.h) must never land on disk behind what replaced or hides it. The disk takes it
+ * while memory holds it; so whatever takes its place leaves it out of memory first, then tells the disk.
+ *
  * One lock guards the joined reads; it is never held over I/O or a callback, and memory hits don't touch it.
  */
 #include "cache/cache.h"
@@ -15,6 +18,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "cache/hits.h"
 #include "cache/reader.h"
 #include "cache/segment.h"
 
@@ -41,7 +45,7 @@ struct cache_worker {
     struct list_node ready; /* struct cache_get; under the cache's lock */
     struct io_message message;
     bool posted, leaving;
-    unsigned joins;
+    struct hits hits; /* with a disk */
     void (*left)(void *context);
     void *left_context;
 };
@@ -139,6 +143,7 @@ int cache_join(struct cache *cache, struct io_loop *loop)
         return -ENOMEM;
     *worker = (struct cache_worker){.loop = loop, .cache = cache, .message = {.deliver = deliver}};
     list_init(&worker->ready);
+    hits_init(&worker->hits, cache->disk, loop);
     for (unsigned i = 0; i < WORKERS_MAX; i++) {
         struct cache_worker *none = NULL;
         if (!atomic_compare_exchange_strong(&cache->workers[i], &none, worker))
@@ -185,6 +190,13 @@ static void leave_posted(struct io_message *message)
     disk_left(worker);
 }
 
+/* Nor is any hit on its way. */
+static void hits_ended(void *context)
+{
+    struct cache_worker *worker = context;
+    disk_leave(worker->cache->disk, worker->loop, disk_left, worker);
+}
+
 void cache_leave(struct cache *cache, struct io_loop *loop, void (*done)(void *context), void *context)
 {
     struct cache_worker *worker = worker_of(cache, loop);
@@ -192,7 +204,7 @@ void cache_leave(struct cache *cache, struct io_loop *loop, void (*done)(void *c
     worker->left = done;
     worker->left_context = context;
     if (cache->disk != NULL) {
-        disk_leave(cache->disk, loop, disk_left, worker);
+        hits_end(&worker->hits, hits_ended, worker);
         return;
     }
     pthread_mutex_lock(&cache->lock);
@@ -216,6 +228,12 @@ struct item *cache_find(struct cache *cache, struct item_key key)
     memory_remove(cache->memory, key, item_sequence(item) + 1);
     item_unref(&item);
     return NULL;
+}
+
+void cache_hit(struct cache *cache, struct io_loop *loop, struct item *item)
+{
+    if (item_awaits_hit(item))
+        hits_add(&worker_of(cache, loop)->hits, item);
 }
 
 bool cache_is_stale(struct cache *cache, struct item *item)
@@ -421,6 +439,8 @@ int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsi
         memory_insert(cache->memory, item, sequence);
     if (cache->disk == NULL)
         return 0;
+    if (!(where & CACHE_PUT_MEMORY))
+        memory_remove(cache->memory, item_key(item), sequence); /* before the disk is told */
     int result = 0;
     if (where & CACHE_PUT_DISK)
         result = disk_put(cache->disk, loop, item); /* dropped ones are counted there */
@@ -523,20 +543,22 @@ void cache_purge_stats(struct cache *cache, struct purges_stats *stats)
 void cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context)
 {
+    memory_remove(cache->memory, key, UINT64_MAX);
     if (cache->disk != NULL) {
         disk_remove(cache->disk, loop, key, done, context);
         unjoin(cache, key);
         memory_remove(cache->memory, key, UINT64_MAX);
         return;
     }
-    memory_remove(cache->memory, key, UINT64_MAX);
     answer_later(loop, done, context);
 }
 
 void cache_forget(struct cache *cache, struct item_key key)
 {
-    if (cache->disk != NULL)
-        disk_forget(cache->disk, key);
+    memory_remove(cache->memory, key, UINT64_MAX);
+    if (cache->disk == NULL)
+        return;
+    disk_forget(cache->disk, key);
     unjoin(cache, key);
     memory_remove(cache->memory, key, UINT64_MAX);
 }

@@ -38,6 +38,9 @@ void cache_leave(struct cache *cache, struct io_loop *loop, void (*done)(void *c
 
 /* Memory only; a reference or NULL. No allocation. */
 struct item *cache_find(struct cache *cache, struct item_key key);
+/* What cache_find gave answers a request: where admission kept it off the disk at its put, it is now written,
+ * later on this loop (when too many wait for that, a next hit does it). No allocation, no lock. */
+void cache_hit(struct cache *cache, struct io_loop *loop, struct item *item);
 /* Whether a cache_get would probably find it. */
 bool cache_may_have(struct cache *cache, struct item_key key);
 

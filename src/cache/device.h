@@ -113,6 +113,7 @@ struct writing {
     uint32_t value_len, item_len;
     bool again;  /* its first write failed */
     bool hidden; /* replaced or removed since */
+    bool hit; /* comes from disk_put_hit: when many puts may have shared its slot of `recent`, memory tells */
 };
 
 /* One contiguous write: a batch of packed items, a large item, or a table. */

@@ -212,8 +212,8 @@ bool disk_has_room(const struct disk *disk, uint64_t bytes)
 }
 
 /* 0, or why the item is not written. */
-static int admit(
-    struct disk *disk, struct device *device, const struct item *item, uint64_t hash, uint64_t now_ns)
+static int admit(struct disk *disk, struct device *device, const struct item *item, uint64_t hash, bool hit,
+    uint64_t now_ns)
 {
     struct disk_counters *counters = &disk->counters;
     uint64_t len = segment_item_len(item_key(item).bytes.len, item_value_len(item));
@@ -221,7 +221,7 @@ static int admit(
         counter_add(&counters->dropped_device, 1);
         return E_UNSUPPORTED;
     }
-    if (!admission_seen(&disk->admission, hash)) {
+    if (!hit && !admission_seen(&disk->admission, hash)) {
         counter_add(&counters->dropped_admission, 1);
         return E_REFUSED;
     }
@@ -255,9 +255,13 @@ static bool hand_over(struct device *device, struct disk_worker *worker, struct 
     append.fill = NULL;
     append.opened_batch = false;
     pthread_mutex_lock(&device->lock);
+    if (entry->hit && !memory_holds(device->disk->memory, entry->item)) {
+        pthread_mutex_unlock(&device->lock); /* what is here is newer and stays */
+        return false;
+    }
     if (entry->item == NULL)
         entry->sequence = disk_next_sequence(device->disk);
-    bool taken = device_in_service(device) && !superseded(device, entry);
+    bool taken = device_in_service(device) && (entry->hit || !superseded(device, entry));
     device_hide(device, entry->hash);
     if (!taken || entry->item == NULL)
         device_note(device, entry->hash);
@@ -275,6 +279,34 @@ static bool hand_over(struct device *device, struct disk_worker *worker, struct 
     return taken;
 }
 
+/* An admitted item. */
+static int write_item(
+    struct device *device, struct disk_worker *worker, struct item *item, uint64_t hash, bool hit)
+{
+    struct disk_counters *counters = &device->disk->counters;
+    struct item_key key = item_key(item);
+    struct writing *entry = writing_create(item, key.kind, key.bytes);
+    if (entry == NULL) {
+        if (!hit)
+            forget(device, hash);
+        return E_EXHAUSTED;
+    }
+    uint32_t len = entry->item_len, value_len = entry->value_len;
+    entry->hash = hash;
+    entry->stored_ns = io_wall_ns(worker->loop);
+    entry->hit = hit;
+    if (!hand_over(device, worker, entry)) {
+        if (!hit)
+            counter_add(&counters->dropped_full, 1);
+        writing_destroy(entry);
+        return hit ? E_MISSING : E_EXHAUSTED;
+    }
+    counter_add(&counters->puts, 1);
+    counter_add(&counters->put_bytes, len);
+    counter_add(&device->stats.payload_bytes, value_len);
+    return 0;
+}
+
 int disk_put(struct disk *disk, struct io_loop *loop, struct item *item)
 {
     CHECK(item_is_complete(item) && item_held_len(item) == item_value_len(item) && item_sequence(item) > 0);
@@ -289,24 +321,27 @@ int disk_put(struct disk *disk, struct io_loop *loop, struct item *item)
     }
     CHECK(worker != NULL);
     uint64_t hash = device_hash(device, key.kind, key.bytes);
-    int result = admit(disk, device, item, hash, io_now_ns(loop));
-    struct writing *entry = result == 0 ? writing_create(item, key.kind, key.bytes) : NULL;
-    if (entry == NULL) {
-        forget(device, hash);
-        return result < 0 ? result : E_EXHAUSTED;
-    }
-    uint32_t len = entry->item_len, value_len = entry->value_len;
-    entry->hash = hash;
-    entry->stored_ns = io_wall_ns(loop);
-    if (!hand_over(device, worker, entry)) {
-        counter_add(&disk->counters.dropped_full, 1);
-        writing_destroy(entry);
-        return E_EXHAUSTED;
-    }
-    counter_add(&disk->counters.puts, 1);
-    counter_add(&disk->counters.put_bytes, len);
-    counter_add(&device->stats.payload_bytes, value_len);
-    return 0;
+    int result = admit(disk, device, item, hash, false, io_now_ns(loop));
+    if (result == 0)
+        return write_item(device, worker, item, hash, false);
+    forget(device, hash);
+    if (result == E_REFUSED)
+        item_await_hit(item); /* after forgetting, which would undo the write that follows the hit */
+    return result;
+}
+
+int disk_put_hit(struct disk *disk, struct io_loop *loop, struct item *item)
+{
+    CHECK(item_is_complete(item) && item_sequence(item) > 0 && item_clear_of(item) > 0);
+    struct item_key key = item_key(item);
+    struct disk_worker *worker = disk_worker(disk, loop);
+    struct device *device = owner_of(disk, key);
+    if (device == NULL)
+        return E_UNSUPPORTED;
+    CHECK(worker != NULL);
+    uint64_t hash = device_hash(device, key.kind, key.bytes);
+    int result = admit(disk, device, item, hash, true, io_now_ns(loop));
+    return result == 0 ? write_item(device, worker, item, hash, true) : result;
 }
 
 /* Hides the key on its device, by a record in the log. */

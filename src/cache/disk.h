@@ -78,8 +78,12 @@ uint64_t disk_next_sequence(struct disk *disk);
 
 /* Hands a complete, whole item over for writing; takes a reference until it is on disk. Its sequence is the
  * item's. Returns 0, or why it was not admitted (E_EXHAUSTED, E_REFUSED by admission, E_UNSUPPORTED: no
- * device); all counted. */
+ * device); all counted. What is refused awaits its hit (item.h). */
 int disk_put(struct disk *disk, struct io_loop *loop, struct item *item);
+/* The same, later, of an item that awaited a hit and had it: written unless memory holds it no more
+ * (E_MISSING). So that it never lands behind what replaced or hid it, that must leave memory before it is
+ * put, removed, or forgotten here. */
+int disk_put_hit(struct disk *disk, struct io_loop *loop, struct item *item);
 
 /* Whether `bytes` more may wait to be written now: who can wait, does so until they may, instead of having a
  * put dropped. */

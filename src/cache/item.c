@@ -95,6 +95,21 @@ void item_clear_of_raise(struct item *item, uint64_t sequence)
         continue;
 }
 
+void item_await_hit(struct item *item)
+{
+    atomic_store_explicit(&item->awaits_hit, true, memory_order_relaxed);
+}
+
+bool item_awaits_hit(const struct item *item)
+{
+    return atomic_load_explicit(&item->awaits_hit, memory_order_relaxed);
+}
+
+bool item_take_hit(struct item *item)
+{
+    return atomic_exchange_explicit(&item->awaits_hit, false, memory_order_relaxed);
+}
+
 const uint32_t *item_extents(const struct item *item)
 {
     if (item->extent_count <= ITEM_EXTENTS_INLINE)

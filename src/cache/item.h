@@ -71,6 +71,12 @@ void item_clear_of_set(struct item *item, uint64_t sequence);
 /* The engine's: never lowers it. */
 void item_clear_of_raise(struct item *item, uint64_t sequence);
 
+/* The disk tier's mark: admission refused the item at its put, a hit in memory has it written. Taking: true
+ * for one caller per mark. */
+void item_await_hit(struct item *item);
+bool item_awaits_hit(const struct item *item);
+bool item_take_hit(struct item *item);
+
 /* Parts of memory that hold the bytes [from, from + len) counted from the first byte held; len within
  * held_len. Returns the number of parts, or -1 when `max` is too small. ITEM_VECTOR_MAX is enough for any
  * item of up to 1 MiB; nearly always it is 1 to 12; more parts come of many scattered pins. With a head

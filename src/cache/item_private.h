@@ -32,7 +32,7 @@ struct item {
     struct s3fifo_node node;
     uint16_t key_len, extent_count;
     uint8_t kind;
-    _Atomic bool complete;
+    _Atomic bool complete, awaits_hit;
     struct memory *memory;
     uint32_t value_len, value_from, held_len;
     _Atomic uint32_t filled;

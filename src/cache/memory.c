@@ -298,6 +298,11 @@ bool memory_may_hold(const struct memory *memory, uint64_t sequence)
     return residents_may_hold(&memory->residents, sequence);
 }
 
+bool memory_holds(struct memory *memory, const struct item *item)
+{
+    return table_holds(&memory->table, item);
+}
+
 bool memory_remove(struct memory *memory, struct item_key key, uint64_t below_sequence)
 {
     uint64_t hash = hash_of(memory, key);

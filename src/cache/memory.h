@@ -45,6 +45,8 @@ bool memory_has(struct memory *memory, struct item_key key);
 /* Whether an item of that sequence may be there: false is sure, true is a guess. For who has no key at hand.
  */
 bool memory_may_hold(const struct memory *memory, uint64_t sequence);
+/* Whether it is this very item that lies there under its key. */
+bool memory_holds(struct memory *memory, const struct item *item);
 /* Takes it out of the table where its sequence is below the given one (UINT64_MAX: always). True if it was
  * there. */
 bool memory_remove(struct memory *memory, struct item_key key, uint64_t below_sequence);

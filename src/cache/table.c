@@ -103,6 +103,15 @@ bool table_has(struct table *table, uint64_t hash, struct item_key key)
     return there;
 }
 
+bool table_holds(struct table *table, const struct item *item)
+{
+    struct stripe *stripe = stripe_lock(table, item->node.hash);
+    uint32_t id = *link_to(table, item->node.hash, item_key(item));
+    bool holds = id && item_at(table, id) == item;
+    stripe_unlock(stripe);
+    return holds;
+}
+
 /* Decides under the stripe's lock; see table_enter. */
 static bool enter_locked(struct table *table, struct item *item, uint64_t sequence, struct item **displaced)
 {

@@ -35,6 +35,9 @@ struct item *table_find(struct table *table, uint64_t hash, struct item_key key)
 /* Neither. */
 bool table_has(struct table *table, uint64_t hash, struct item_key key);
 
+/* Whether it is this very item. */
+bool table_holds(struct table *table, const struct item *item);
+
 /* Enters `item` with the sequence unless one of its key with the same or a higher sequence is there (false).
  * *displaced is the one it took the place of, or NULL. The tier's reference is set. Where the item itself is
  * there its sequence is raised: false. */

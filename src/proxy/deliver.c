@@ -205,6 +205,7 @@ static bool from_memory(struct request *request, struct item_key key, uint64_t c
         item_unref(&item);
     if (!item)
         return false;
+    request_hit(request, item);
     *stretch = (struct stretch){item, offset, item_value_len(item) - offset, &request->bytes_memory};
     return true;
 }

@@ -113,6 +113,12 @@ bool request_use_stale(struct request *request)
     return true;
 }
 
+void request_hit(struct request *request, struct item *item)
+{
+    if (!request->head_missed && request->restarts == 0)
+        cache_hit(request->worker->proxy->cache, request->worker->loop, item);
+}
+
 /* A head was found: answers from it, or asks the origin whether it still holds. */
 static void head_found(struct request *request, struct item *item, enum cache_tier tier)
 {
@@ -134,6 +140,8 @@ static void head_found(struct request *request, struct item *item, enum cache_ti
         go_on(request);
         return;
     }
+    if (tier == CACHE_MEMORY && !request->validated)
+        request_hit(request, item);
     if (use == USE_BEHIND)
         revalidate_behind(request);
     request_answer(request);

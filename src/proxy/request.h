@@ -129,6 +129,9 @@ bool request_use_stale(struct request *request);
 bool request_is_for_http(const struct proxy *proxy, const struct http_request *http);
 /* lookup.c: finds the head, or goes on to fetch; judges freshness, conditionals and ranges. */
 void request_lookup(struct request *request);
+/* lookup.c: an item found in memory answers it; counts as a request for the item unless this one may have had
+ * it stored itself. */
+void request_hit(struct request *request, struct item *item);
 /* answer.c: a usable head is known: which reply is it? */
 void request_answer(struct request *request);
 /* fetch.c: asks for the head (and what comes with it) from the origin. */

@@ -56,7 +56,8 @@ static void put(struct stage *stage, uint64_t key, uint64_t version, uint32_t le
     assert_int_equal(result, 0);
     item_append(item, bytes_of(value, len));
     item_complete(item);
-    assert_int_equal(cache_put(stage->cache, stage->loop, item, where), 0);
+    result = cache_put(stage->cache, stage->loop, item, where);
+    assert_true(result == 0 || (result == E_REFUSED && stage->config.admission != DISK_ADMIT_ALWAYS));
     assert_true(item_sequence(item) > 0);
     item_unref(&item);
     free(value);
@@ -216,6 +217,165 @@ static void without_a_disk(void **state)
     assert_int_equal(io_destroy(stage.io), 0);
 }
 
+/* ---- a hit as the second request ---- */
+
+static void begin_second_request(struct stage *stage)
+{
+    stage_init(stage, 40 * MIB);
+    stage->config.admission = DISK_ADMIT_SECOND_REQUEST;
+    assert_int_equal(stage_open(stage), 0);
+}
+
+static void hit(struct stage *stage, struct io_loop *loop, uint64_t key)
+{
+    struct item *item = cache_find(stage->cache, key_of(key));
+    assert_non_null(item);
+    cache_hit(stage->cache, loop, item);
+    item_unref(&item);
+}
+
+static void a_hit_is_a_second_request(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin_second_request(&stage);
+    for (unsigned key = 0; key < 4; key++)
+        put(&stage, key, 1, key % 2 == 0 ? 1000 : 300000, CACHE_PUT_MEMORY | CACHE_PUT_DISK);
+    put(&stage, 4, 1, 1000, CACHE_PUT_MEMORY); /* never meant for it */
+    for (unsigned i = 0; i < 3; i++)
+        for (unsigned key = 2; key < 5; key++)
+            hit(&stage, stage.loop, key);
+    stage_settle(&stage);
+    assert_int_equal(stage_stats(&stage).puts, 2);
+    assert_int_equal(stage_stats(&stage).dropped_admission, 4);
+    hit(&stage, stage.loop, 2); /* it is there: not once more */
+    stage_settle(&stage);
+    assert_int_equal(stage_stats(&stage).puts, 2);
+    assert_int_equal(stage_flush(&stage), 0);
+    if (stage.driver == IO_URING) /* a ring's file stays locked for as long as the kernel likes */
+        assert_int_equal(stage_close(&stage), 0);
+    else
+        stage_crash(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    stage_settle(&stage);
+    for (unsigned key = 0; key < 5; key++)
+        assert_int_equal(stage_version(&stage, key), key == 2 || key == 3 ? 1 : E_MISSING);
+    end(&stage);
+}
+
+static void too_many_hits_wait_for_the_next(void **state)
+{
+    (void)state;
+    enum { COUNT = 100, AT_ONCE = 64 };
+    struct stage stage;
+    begin_second_request(&stage);
+    for (unsigned key = 0; key < COUNT; key++)
+        put(&stage, key, 1, 1000, CACHE_PUT_MEMORY | CACHE_PUT_DISK);
+    for (unsigned key = 0; key < COUNT; key++)
+        hit(&stage, stage.loop, key);
+    stage_settle(&stage);
+    assert_int_equal(stage_stats(&stage).puts, AT_ONCE);
+    for (unsigned key = 0; key < COUNT; key++)
+        hit(&stage, stage.loop, key);
+    stage_settle(&stage);
+    for (unsigned key = 0; key < COUNT; key++)
+        assert_int_equal(stage_version(&stage, key), 1);
+    end(&stage);
+}
+
+static void a_leaving_loop_writes_its_hits(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin_second_request(&stage);
+    struct io_loop *loop;
+    assert_int_equal(io_loop_create(stage.io, &loop), 0);
+    assert_int_equal(cache_join(stage.cache, loop), 0);
+    for (unsigned key = 0; key < 3; key++) {
+        put(&stage, key, 1, 100000, CACHE_PUT_MEMORY | CACHE_PUT_DISK);
+        hit(&stage, loop, key);
+    }
+    bool left = false;
+    cache_leave(stage.cache, loop, set, &left);
+    while (!left)
+        io_loop_turn(loop, NS_PER_MS);
+    assert_int_equal(io_loop_destroy(loop, NS_PER_S), 0);
+    stage_settle(&stage);
+    for (unsigned key = 0; key < 3; key++)
+        assert_int_equal(stage_version(&stage, key), 1);
+    end(&stage);
+}
+
+/* What may happen to an item between its hit and its write; the version on disk afterwards. */
+enum meanwhile { REPLACED, REPLACED_IN_MEMORY, REPLACED_ON_DISK, REMOVED, FORGOTTEN, PURGED, STALE, OBJECT };
+
+static void happens(struct stage *stage, enum meanwhile what, uint64_t key)
+{
+    int done = 0;
+    bool widened;
+    struct purge purge = {.prefix = key_of(key).bytes, .soft = what == STALE};
+    switch (what) {
+    case REPLACED:
+        put(stage, key, 2, 2000, CACHE_PUT_MEMORY | CACHE_PUT_DISK);
+        return;
+    case REPLACED_IN_MEMORY:
+        put(stage, key, 2, 2000, CACHE_PUT_MEMORY);
+        return;
+    case REPLACED_ON_DISK:
+        put(stage, key, 2, 2000, CACHE_PUT_DISK);
+        return;
+    case FORGOTTEN:
+        cache_forget(stage->cache, key_of(key));
+        return;
+    case REMOVED:
+        cache_remove(stage->cache, stage->loop, key_of(key), done_int, &done);
+        break;
+    case PURGED:
+    case STALE:
+        cache_purge(stage->cache, stage->loop, &purge, &widened, done_int, &done);
+        break;
+    case OBJECT:
+        cache_purge_object(stage->cache, stage->loop, key_of(key).bytes, done_int, &done);
+        break;
+    }
+    while (done == 0)
+        stage_turn(stage);
+    assert_int_equal(done, 1);
+}
+
+static void a_hit_is_overtaken(void **state)
+{
+    (void)state;
+    for (unsigned crash = 0; crash < 2; crash++) {
+        struct stage stage;
+        begin_second_request(&stage);
+        for (enum meanwhile what = REPLACED; what <= OBJECT; what++) {
+            uint64_t key = 3 * (uint64_t)(what + 1); /* a head */
+            put(&stage, key, 1, 1000, CACHE_PUT_MEMORY | CACHE_PUT_DISK);
+            hit(&stage, stage.loop, key);
+            happens(&stage, what, key);
+        }
+        stage_settle(&stage);
+        assert_int_equal(stage_flush(&stage), 0);
+        for (unsigned life = 0; life < 2; life++) {
+            for (enum meanwhile what = REPLACED; what <= OBJECT; what++) {
+                int64_t version = stage_version(&stage, 3 * (uint64_t)(what + 1));
+                bool written = what == REPLACED || what == REPLACED_ON_DISK;
+                assert_int_equal(version, written ? 2 : E_MISSING);
+            }
+            if (life == 1)
+                break;
+            if (crash == 1 && stage.driver != IO_URING)
+                stage_crash(&stage);
+            else
+                assert_int_equal(stage_close(&stage), 0);
+            assert_int_equal(stage_open(&stage), 0);
+            stage_settle(&stage);
+        }
+        end(&stage);
+    }
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 3, KEYS = 300, OPS = 4000 };
@@ -298,6 +458,13 @@ static void *work(void *context)
         uint64_t key = random_below(&random, KEYS), dice = random_below(&random, 20);
         if (dice < 6) {
             try_put(worker, &random, key);
+        } else if (dice < 8) {
+            struct item *item = cache_find(stage->cache, stage_key(key, buf));
+            if (item != NULL) {
+                cache_hit(stage->cache, stage->loop, item);
+                check(item, key);
+                item_unref(&item);
+            }
         } else if (dice < 19) {
             struct asked *asked = malloc(sizeof *asked);
             *asked = (struct asked){.get.done = asked_done, .worker = worker, .key = key};
@@ -323,13 +490,13 @@ static void *work(void *context)
     return NULL;
 }
 
-static void many_threads(void **state)
+static void many_threads_with(enum disk_admission admission)
 {
-    (void)state;
     struct stage stage;
     stage_init(&stage, 40 * MIB);
     if (stage.driver == IO_FAKE)
         skip();
+    stage.config.admission = admission;
     stage.config.write_buffer_bytes = 4 * MIB;
     assert_int_equal(stage_open(&stage), 0);
     struct worker workers[THREADS];
@@ -355,6 +522,18 @@ static void many_threads(void **state)
     assert_int_equal(stats.corrupt, 0);
     assert_true(stats.hits > 0 && found > 1000);
     end(&stage);
+}
+
+static void many_threads(void **state)
+{
+    (void)state;
+    many_threads_with(DISK_ADMIT_ALWAYS);
+}
+
+static void many_threads_second_request(void **state)
+{
+    (void)state;
+    many_threads_with(DISK_ADMIT_SECOND_REQUEST);
 }
 
 /* A read that finds an item in writing is overtaken by a replacement on disk only: what it read is not kept.
@@ -394,6 +573,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(both_tiers), cmocka_unit_test(joined_reads),
         cmocka_unit_test(remove_while_reading), cmocka_unit_test(a_replaced_item_is_not_kept),
-        cmocka_unit_test(an_overtaken_put), cmocka_unit_test(without_a_disk), cmocka_unit_test(many_threads)};
+        cmocka_unit_test(an_overtaken_put), cmocka_unit_test(without_a_disk),
+        cmocka_unit_test(a_hit_is_a_second_request), cmocka_unit_test(too_many_hits_wait_for_the_next),
+        cmocka_unit_test(a_leaving_loop_writes_its_hits), cmocka_unit_test(a_hit_is_overtaken),
+        cmocka_unit_test(many_threads), cmocka_unit_test(many_threads_second_request)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,11 @@
 /*
  * Crashes, by seeds: lives of the tier over the fake driver, each a random run of puts, replacements, gets,
- * removes, purges and flushes, which ends by a clean stop, the death of the process or a loss of power: after
- * any operation of the disk, those of opening, recovering and closing included. Writes fail now and then,
- * devices are away for a life, sizes change. A model knows what may be found: no version that was older than
- * one reported durable or than a remove or purge that was answered, no wrong byte ever, and within a life
- * nothing but the latest. What was durable and left alone must be there after a death of the process, unless
- * the device has gone round since.
+ * removes, purges, flushes and, where admission waits for the second request, hits, which ends by a clean
+ * stop, the death of the process or a loss of power: after any operation of the disk, those of opening,
+ * recovering and closing included. Writes fail now and then, devices are away for a life, sizes change. A
+ * model knows what may be found: no version that was older than one reported durable or than a remove or
+ * purge that was answered, no wrong byte ever, and within a life nothing but the latest. What was durable and
+ * left alone must be there after a death of the process, unless the device has gone round since.
  *
  * test_crash_sim [first seed] [count]. What fails prints the command that replays it, also when it ends by a
  * CHECK, a fault or a loop. tests/mutations shows what it finds.
@@ -53,9 +53,10 @@ struct sim {
     struct pending pending[PENDING];
     int64_t clock; /* also the version of the next put */
     bool heavy;    /* this life goes round the device several times */
+    bool second;   /* what admission refuses lies in memory until it is hit */
     bool whole;    /* nothing may have been lost yet: no fault, no segment reclaimed */
     unsigned gets; /* in flight */
-    uint64_t found, asked, recovered, lives, reclaimed, carried, cuts, demanded;
+    uint64_t found, asked, recovered, lives, reclaimed, carried, cuts, demanded, hits;
 };
 
 static struct random ids;
@@ -142,12 +143,16 @@ static void do_put(struct sim *sim)
 {
     unsigned key = some_key(sim, false);
     int64_t version = ++sim->clock;
-    int result = stage_put(&sim->stage, key, (uint64_t)version, some_len(sim));
+    struct item *item = stage_item(&sim->stage, key, (uint64_t)version, some_len(sim));
+    if (sim->second)
+        memory_insert(sim->stage.memory, item, item_sequence(item));
+    int result = disk_put(sim->stage.disk, sim->stage.loop, item);
+    item_unref(&item);
     sim->model.put[key] = result == 0 ? version : 0;
     sim->model.must[key] = false;
 }
 
-/* From now on those keys have nothing. */
+/* From now on those keys have nothing, nor has memory. */
 static void hide(struct sim *sim, struct pending *pending, uint64_t keys)
 {
     pending->hides = keys;
@@ -155,7 +160,23 @@ static void hide(struct sim *sim, struct pending *pending, uint64_t keys)
         if (keys >> key & 1) {
             sim->model.put[key] = 0;
             sim->model.must[key] = false;
+            uint8_t buf[64];
+            memory_remove(sim->stage.memory, stage_key(key, buf), UINT64_MAX);
         }
+}
+
+static void do_hit(struct sim *sim)
+{
+    uint8_t buf[64];
+    unsigned key = some_key(sim, false);
+    struct item *item = memory_find(sim->stage.memory, stage_key(key, buf));
+    if (item == NULL)
+        return;
+    if (item_take_hit(item) && disk_put_hit(sim->stage.disk, sim->stage.loop, item) == 0) {
+        sim->model.put[key] = stage_item_version(item, key);
+        sim->hits++;
+    }
+    item_unref(&item);
 }
 
 static void do_remove(struct sim *sim)
@@ -292,7 +313,9 @@ static void one_op(struct sim *sim)
     uint64_t dice = random_below(&sim->random, 100);
     if (sim->heavy)
         io_loop_turn(sim->stage.loop, NS_PER_MS);
-    if (dice < 50)
+    if (dice < 20 && sim->second)
+        do_hit(sim);
+    else if (dice < 50)
         do_put(sim);
     else if (dice < 65)
         do_ask(sim);
@@ -462,6 +485,8 @@ static void run(struct sim *sim, uint64_t seed)
     for (unsigned i = 1; i < stage->config.device_count; i++)
         stage->config.devices[i] = (struct disk_device_config){stage_path(i), 36 * MIB};
     stage->config.write_buffer_bytes = random_below(&sim->random, 2) == 0 ? 2 * MIB : 0;
+    sim->second = random_below(&sim->random, 4) == 0;
+    stage->config.admission = sim->second ? DISK_ADMIT_SECOND_REQUEST : DISK_ADMIT_ALWAYS;
     sim->whole = true;
     struct io_config config = {.choice = IO_FAKE, .fake_seed = seed};
     struct io_report report;
@@ -484,7 +509,7 @@ static void seeds(void **state)
     (void)state;
     static struct sim sim;
     uint64_t found = 0, asked = 0, recovered = 0, lives = 0, reclaimed = 0, carried = 0, cuts = 0,
-             demanded = 0;
+             demanded = 0, hits = 0;
     for (uint64_t seed = first_seed; seed < first_seed + seed_count; seed++) {
         sim = (struct sim){0};
         if (getenv("YATA_VERBOSE") != NULL)
@@ -500,14 +525,17 @@ static void seeds(void **state)
         carried += sim.carried;
         cuts += sim.cuts;
         demanded += sim.demanded;
+        hits += sim.hits;
     }
     alarm(0);
     print_message("%llu seeds, %llu lives, %llu of them cut at work; %llu gets, %llu found, %llu of them "
-                  "from an earlier life; %llu had to be there; %llu segments reclaimed, %llu items carried\n",
+                  "from an earlier life; %llu had to be there; %llu segments reclaimed, %llu items carried, "
+                  "%llu written after a hit\n",
         (unsigned long long)seed_count, (unsigned long long)lives, (unsigned long long)cuts,
         (unsigned long long)asked, (unsigned long long)found, (unsigned long long)recovered,
-        (unsigned long long)demanded, (unsigned long long)reclaimed, (unsigned long long)carried);
-    assert_true(seed_count < 100 || (recovered > 0 && demanded > 0));
+        (unsigned long long)demanded, (unsigned long long)reclaimed, (unsigned long long)carried,
+        (unsigned long long)hits);
+    assert_true(seed_count < 100 || (recovered > 0 && demanded > 0 && hits > 0));
 }
 
 static void tell(int signal_number)

@@ -474,6 +474,26 @@ static void admission(void **state)
     assert_int_equal(stage_put(&stage, 1, 2, 1000), 0);
     assert_int_equal(stage_version(&stage, 1), 2);
     assert_int_equal(stage_stats(&stage).dropped_admission, 1);
+    /* Refused, then hit: written as long as memory holds it. */
+    struct item *item = stage_item(&stage, 2, 1, 1000);
+    assert_int_equal(disk_put(stage.disk, stage.loop, item), E_REFUSED);
+    assert_true(item_awaits_hit(item));
+    assert_true(item_take_hit(item));
+    assert_false(item_take_hit(item));
+    assert_int_equal(disk_put_hit(stage.disk, stage.loop, item), E_MISSING);
+    memory_insert(stage.memory, item, item_sequence(item));
+    for (unsigned i = 100; i < 10000; i++) /* in whatever slots, later puts are newer */
+        (void)stage_put(&stage, i, 1, 8), (void)stage_put(&stage, i, 1, 8);
+    stage_settle(&stage);
+    assert_int_equal(disk_put_hit(stage.disk, stage.loop, item), 0);
+    assert_int_equal(stage_version(&stage, 2), 1);
+    /* A late one does not take out what came meanwhile. */
+    (void)stage_put(&stage, 2, 2, 1000); /* its hash may have been overwritten among those seen */
+    assert_int_equal(stage_put(&stage, 2, 2, 1000), 0);
+    memory_remove(stage.memory, item_key(item), UINT64_MAX);
+    assert_int_equal(disk_put_hit(stage.disk, stage.loop, item), E_MISSING);
+    assert_int_equal(stage_version(&stage, 2), 2);
+    item_unref(&item);
     assert_int_equal(stage_close(&stage), 0);
     finish(&stage);
 

@@ -63,6 +63,30 @@ def test_restart_keeps_the_cache(origin, yatagarasu, how):
         assert origin.seen == [], "nothing was fetched again"
 
 
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_a_hit_in_memory_is_the_second_request(origin, yatagarasu, how):
+    ours = yatagarasu([servers.s3_bucket("s", origin)], cache={"disk": {"admission": "second_request"}})
+    ours.wait_for_disk()
+    asked = {10_000: 1, 700_000: 1, 16 << 10: 2, 3 * MIB + 5: 2}
+    for turn in range(2):
+        for size, times in asked.items():
+            if turn < times:
+                answer = ask(ours.port, f"/s/o{size}")
+                assert answer.cache == ("HIT" if turn else "MISS") and answer.body == origin.objects[f"o{size}"][0]
+    if how == "SIGTERM":
+        assert ours.terminate() == 0
+    else:
+        on_disk(ours)
+        ours.kill()
+    ours.start()
+    ours.wait_for_disk()
+    for size, times in asked.items():
+        answer = ask(ours.port, f"/s/o{size}")
+        assert answer.body == origin.objects[f"o{size}"][0]
+        assert answer.cache == ("MISS" if times == 1 else "HIT"), size
+        assert times == 1 or answer.get("Cache-Status").endswith("detail=disk"), size
+
+
 def test_the_other_driver_reads_the_same_disk(origin, yatagarasu):
     ours = yatagarasu([servers.s3_bucket("s", origin)])
     ours.wait_for_disk()
