@@ -87,7 +87,9 @@ enum yata_driver {
 
 enum yata_admission {
     YATA_ADMIT_ALWAYS,
-    YATA_ADMIT_SECOND /* to disk at the second put of a key that is still remembered (some 65,000 are) */
+    /* To disk at the second put of a key that is still remembered (some 65,000 are), or soon after a read
+     * finds the value in memory: of one longer than 256 KiB what was read. */
+    YATA_ADMIT_SECOND
 };
 
 enum yata_event_kind {

@@ -151,6 +151,7 @@ int cache_join(struct cache *cache, struct io_loop *loop)
         atomic_store_explicit(&cache->loops[i], loop, memory_order_release);
         return 0;
     }
+    hits_deinit(&worker->hits);
     free(worker);
     return E_EXHAUSTED;
 }
@@ -167,6 +168,7 @@ static void left_now(struct cache_worker *worker)
         atomic_store(&cache->workers[i], NULL);
     }
     CHECK(list_empty(&worker->ready));
+    hits_deinit(&worker->hits);
     free(worker);
     left(context);
 }
@@ -233,7 +235,7 @@ struct item *cache_find(struct cache *cache, struct item_key key)
 void cache_hit(struct cache *cache, struct io_loop *loop, struct item *item)
 {
     if (item_awaits_hit(item))
-        hits_add(&worker_of(cache, loop)->hits, item);
+        hits_add(&worker_of(cache, loop)->hits, item); /* with no disk nothing awaits one */
 }
 
 bool cache_is_stale(struct cache *cache, struct item *item)

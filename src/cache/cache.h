@@ -39,7 +39,8 @@ void cache_leave(struct cache *cache, struct io_loop *loop, void (*done)(void *c
 /* Memory only; a reference or NULL. No allocation. */
 struct item *cache_find(struct cache *cache, struct item_key key);
 /* What cache_find gave answers a request: where admission kept it off the disk at its put, it is now written,
- * later on this loop (when too many wait for that, a next hit does it). No allocation, no lock. */
+ * later on that loop (when too many wait for that, a next hit does it). Any thread, while the loop is joined.
+ * No allocation; waits for no lock. */
 void cache_hit(struct cache *cache, struct io_loop *loop, struct item *item);
 /* Whether a cache_get would probably find it. */
 bool cache_may_have(struct cache *cache, struct item_key key);
@@ -69,7 +70,8 @@ void cache_get_abandon(struct cache_get *get);
 MUST_CHECK int cache_take(struct cache *cache, struct item_key key, uint32_t value_len, struct item **item);
 /* Gives the item its sequence and makes it visible where asked. One that a purge hides by now, hard or soft,
  * is not; nor is what had its key. The caller keeps its reference. Returns 0, or why the disk that was asked
- * for did not take it, as disk_put's; after E_EXHAUSTED disk_put() may be tried again. */
+ * for did not take it, as disk_put's; after E_EXHAUSTED disk_put() may be tried again.
+ */
 int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where);
 /* Gone from every tier, durably, when done(context, result) comes; invisible at once. */
 void cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,

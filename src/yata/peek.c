@@ -44,6 +44,7 @@ static int peek(struct yata *yata, const struct layout *layout, struct item *hea
             result = E_MISSING;
             break;
         }
+        store_hit(yata, stretch.item);
         at += stretch.len;
         stretches[count++] = stretch;
     }
@@ -67,6 +68,8 @@ int yata_peek(
     if (head == NULL)
         return E_MISSING;
     result = peek(yata, &layout, head, from, len, view);
+    if (result == 0)
+        store_hit(yata, head);
     item_unref(&head);
     return result;
 }
@@ -79,6 +82,7 @@ static int64_t peek_copy(
         struct stretch stretch = next_stretch(yata, layout, head, at, end);
         if (stretch.item == NULL)
             return E_MISSING;
+        store_hit(yata, stretch.item);
         item_copy(stretch.item, stretch.from, stretch.len, to + (at - from));
         item_unref(&stretch.item);
         at += stretch.len;
@@ -99,6 +103,8 @@ int64_t yata_peek_copy(struct yata *yata, const void *key, size_t key_len, uint6
     if (value_len != NULL)
         *value_len = layout.value_len;
     int64_t copied = peek_copy(yata, &layout, head, from, to, len);
+    if (copied >= 0)
+        store_hit(yata, head);
     item_unref(&head);
     return copied;
 }

@@ -7,8 +7,8 @@
  * into one of its size, or into the head if it is the only one.
  *
  * Room: where the memory tier has none, or too much waits to be written, the put stalls and is tried again
- * until its time is over. What the disk refuses for another reason leaves the value in memory only; its head
- * then is not written either, so that no head on disk lacks chunks.
+ * until its time is over. What the disk refuses for another reason leaves the value in memory only: its head
+ * then is not written either, and what follows awaits a hit (item.h), as what was refused does.
  *
  * struct yata_put | born by                  | owned by                            | dies by
  *                 | yata_put_begin, yata_put | the handle and the call under way   | the last put_unref
@@ -126,8 +126,11 @@ static int hand_over(struct yata_put *put)
     put->unsent = put->item;
     put->item = NULL;
     request_progress(&put->request);
-    return written(put, cache_put(yata->cache, put->loop->io_loop, put->unsent,
-                            CACHE_PUT_MEMORY | (to_disk ? CACHE_PUT_DISK : 0)));
+    int result = cache_put(
+        yata->cache, put->loop->io_loop, put->unsent, CACHE_PUT_MEMORY | (to_disk ? CACHE_PUT_DISK : 0));
+    if (yata->disk != NULL && !to_disk)
+        item_await_hit(put->unsent);
+    return written(put, result);
 }
 
 static int hand_over_again(struct yata_put *put)

@@ -199,6 +199,7 @@ static void piece_ask(struct piece *piece)
     struct item_key key = layout_chunk_key(layout->body_id, number, buf);
     struct item *item = cache_find(read->yata->cache, key);
     if (item != NULL) {
+        store_hit(read->yata, item);
         piece_arrived(piece, item);
         return;
     }
@@ -296,6 +297,7 @@ static void find_head(struct read *read)
     struct item *head = cache_find(read->yata->cache, key);
     read->head = HEAD_NONE;
     if (head != NULL) {
+        store_hit(read->yata, head);
         head_arrived(read, head);
         return;
     }

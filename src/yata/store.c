@@ -111,6 +111,12 @@ struct loop *store_loop_of(struct yata *yata, struct bytes key)
     return &yata->loops[XXH3_64bits(key.ptr, key.len) % yata->loop_count];
 }
 
+void store_hit(struct yata *yata, struct item *item)
+{
+    if (item_awaits_hit(item))
+        cache_hit(yata->cache, store_loop_of(yata, item_key(item).bytes)->io_loop, item);
+}
+
 int store_check_key(const struct yata *yata, const void *key, size_t len)
 {
     if (yata == NULL || key == NULL || len == 0)

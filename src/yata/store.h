@@ -60,6 +60,9 @@ struct yata *store_ref(struct yata *yata);
 void store_unref(struct yata *yata);
 /* The loop that serves a key. */
 struct loop *store_loop_of(struct yata *yata, struct bytes key);
+/* An item found in memory answers a read: what was kept off the disk at its put is now written. Any thread.
+ */
+void store_hit(struct yata *yata, struct item *item);
 /* 0, -EINVAL, YATA_TOO_LARGE. */
 MUST_CHECK int store_check_key(const struct yata *yata, const void *key, size_t len);
 

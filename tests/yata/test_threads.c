@@ -141,11 +141,13 @@ static void *act(void *context)
     return NULL;
 }
 
-static void many_threads(void **state)
+static void many_threads_with(enum yata_admission admission)
 {
-    (void)state;
     struct rig rig;
     rig_init(&rig);
+    rig.config.admission = admission;
+    atomic_store(&stop, false);
+    atomic_store(&ended, 0);
     assert_false(rig_is_fake()); /* one thread turns the fake, and its time jumps */
     rig.device.size_bytes = 40 * RIG_MIB;
     rig.config.threads = rig.config.driven ? 1 : 2;
@@ -174,11 +176,24 @@ static void many_threads(void **state)
     rig_deinit(&rig);
 }
 
+static void many_threads(void **state)
+{
+    (void)state;
+    many_threads_with(YATA_ADMIT_ALWAYS);
+}
+
+/* What reads find in memory is written while it is replaced and removed. */
+static void many_threads_second(void **state)
+{
+    (void)state;
+    many_threads_with(YATA_ADMIT_SECOND);
+}
+
 int main(void)
 {
     /* What fails in a thread that cmocka did not start exits with 255 and without a word, unless it aborts.
      */
     (void)setenv("CMOCKA_TEST_ABORT", "1", 1);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(many_threads)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(many_threads), cmocka_unit_test(many_threads_second)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

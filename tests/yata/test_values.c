@@ -352,11 +352,68 @@ static void admitted_the_second_time(void **state)
     assert_int_equal(rig_open(&rig), 0);
     assert_int_equal(rig_put(&rig, "key", 1, 600000), YATA_MEMORY_ONLY);
     assert_int_equal(rig_stats(&rig).dropped_admission, 1);
-    assert_int_equal(rig_get(&rig, "key", 1, 600000), 0);
+    rig_settle(&rig);
     assert_int_equal(rig_stats(&rig).disk_items, 0);
     assert_int_equal(rig_put(&rig, "key", 2, 600000), 0);
     rig_forget_memory(&rig);
     assert_int_equal(rig_get(&rig, "key", 2, 600000), 0);
+    end(&rig);
+}
+
+/* The disk holds so many items, soon. */
+static void await_disk_items(struct rig *rig, uint64_t count)
+{
+    for (unsigned i = 0; rig_stats(rig).disk_items < count; i++) {
+        assert_true(i < 30000);
+        rig_pause(rig);
+    }
+    rig_settle(rig);
+    assert_int_equal(rig_stats(rig).disk_items, count);
+}
+
+static void admitted_by_a_read(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    rig.config.admission = YATA_ADMIT_SECOND;
+    assert_int_equal(rig_open(&rig), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        char key[] = {'k', (char)('0' + i), 0};
+        assert_int_equal(rig_put(&rig, key, i, 600000), YATA_MEMORY_ONLY);
+    }
+    assert_int_equal(rig_put(&rig, "small", 4, 1000), YATA_MEMORY_ONLY);
+    /* A get of the whole, a copy from this thread, a range of the second chunk by a held version. */
+    struct yata_view *view;
+    struct answer answer = {0};
+    uint8_t bytes[1000];
+    assert_int_equal(yata_get(rig.yata, "k1", 2, 0, YATA_TO_END, on_view, &answer), 0);
+    assert_int_equal(rig_await(&rig, &answer), 0);
+    yata_view_release(&answer.view);
+    await_disk_items(&rig, 4);
+    assert_int_equal(yata_peek_copy(rig.yata, "small", 5, 0, bytes, sizeof bytes, NULL), 1000);
+    await_disk_items(&rig, 5);
+    assert_int_equal(yata_peek(rig.yata, "k2", 2, 0, 10, &view), 0);
+    yata_view_release(&view);
+    await_disk_items(&rig, 7);
+    answer = (struct answer){0};
+    assert_int_equal(yata_value_open(rig.yata, "k3", 2, on_value, &answer), 0);
+    assert_int_equal(rig_await(&rig, &answer), 0);
+    await_disk_items(&rig, 8);
+    assert_int_equal(yata_value_read_wait(answer.value, CHUNK, 10, &view), 0);
+    yata_view_release(&view);
+    yata_value_close(&answer.value);
+    await_disk_items(&rig, 9);
+    assert_int_equal(yata_flush_wait(rig.yata), 0);
+    rig_reopen(&rig);
+    assert_int_equal(rig_get(&rig, "k0", 0, 600000), YATA_MISSING);
+    assert_int_equal(rig_get(&rig, "k1", 1, 600000), 0);
+    assert_int_equal(rig_get(&rig, "small", 4, 1000), 0);
+    assert_int_equal(yata_get_wait(rig.yata, "k2", 2, 0, 10, &view), 0);
+    yata_view_release(&view);
+    assert_int_equal(yata_get_wait(rig.yata, "k2", 2, CHUNK, 10, &view), YATA_MISSING);
+    assert_int_equal(yata_get_wait(rig.yata, "k3", 2, CHUNK, 10, &view), 0);
+    yata_view_release(&view);
     end(&rig);
 }
 
@@ -366,6 +423,7 @@ int main(void)
         cmocka_unit_test(a_range_reads_what_it_touches), cmocka_unit_test(streams),
         cmocka_unit_test(broken_streams), cmocka_unit_test(versions), cmocka_unit_test(lost_versions),
         cmocka_unit_test(removed), cmocka_unit_test(peeks), cmocka_unit_test(pins_are_bounded),
-        cmocka_unit_test(memory_only), cmocka_unit_test(admitted_the_second_time)};
+        cmocka_unit_test(memory_only), cmocka_unit_test(admitted_the_second_time),
+        cmocka_unit_test(admitted_by_a_read)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
