@@ -169,7 +169,7 @@ static int put_once(struct store *store, uint64_t number, uint32_t bytes)
     struct item *item = make(store, number, bytes);
     if (item == NULL)
         return E_EXHAUSTED;
-    int result = disk_put(store->disk, store->loop, item);
+    int result = disk_put(store->disk, store->loop, item, 0);
     item_unref(&item);
     return result;
 }

@@ -426,7 +426,7 @@ static void unjoin(struct cache *cache, struct item_key key)
     pthread_mutex_unlock(&cache->lock);
 }
 
-int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where)
+int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where, uint64_t asked)
 {
     CHECK(item_is_complete(item));
     uint64_t sequence = cache_now(cache);
@@ -445,7 +445,7 @@ int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsi
         memory_remove(cache->memory, item_key(item), sequence); /* before the disk is told */
     int result = 0;
     if (where & CACHE_PUT_DISK)
-        result = disk_put(cache->disk, loop, item); /* dropped ones are counted there */
+        result = disk_put(cache->disk, loop, item, asked); /* dropped ones are counted there */
     else if (item_key(item).kind < ITEM_NEGATIVE)
         disk_forget(cache->disk, item_key(item));
     /* Who asks from now on must not be answered by a read that began before, even if memory has evicted the

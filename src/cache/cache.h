@@ -70,9 +70,9 @@ void cache_get_abandon(struct cache_get *get);
 MUST_CHECK int cache_take(struct cache *cache, struct item_key key, uint32_t value_len, struct item **item);
 /* Gives the item its sequence and makes it visible where asked. One that a purge hides by now, hard or soft,
  * is not; nor is what had its key. The caller keeps its reference. Returns 0, or why the disk that was asked
- * for did not take it, as disk_put's; after E_EXHAUSTED disk_put() may be tried again.
+ * for did not take it, as disk_put's; after E_EXHAUSTED disk_put() may be tried again. `asked` as disk_put's.
  */
-int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where);
+int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where, uint64_t asked);
 /* Gone from every tier, durably, when done(context, result) comes; invisible at once. */
 void cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context);

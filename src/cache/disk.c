@@ -212,7 +212,7 @@ bool disk_has_room(const struct disk *disk, uint64_t bytes)
 }
 
 /* 0, or why the item is not written. */
-static int admit(struct disk *disk, struct device *device, const struct item *item, uint64_t hash, bool hit,
+static int admit(struct disk *disk, struct device *device, const struct item *item, uint64_t asked, bool hit,
     uint64_t now_ns)
 {
     struct disk_counters *counters = &disk->counters;
@@ -221,7 +221,7 @@ static int admit(struct disk *disk, struct device *device, const struct item *it
         counter_add(&counters->dropped_device, 1);
         return E_UNSUPPORTED;
     }
-    if (!hit && !admission_seen(&disk->admission, hash)) {
+    if (!hit && !admission_seen(&disk->admission, asked)) {
         counter_add(&counters->dropped_admission, 1);
         return E_REFUSED;
     }
@@ -307,7 +307,7 @@ static int write_item(
     return 0;
 }
 
-int disk_put(struct disk *disk, struct io_loop *loop, struct item *item)
+int disk_put(struct disk *disk, struct io_loop *loop, struct item *item, uint64_t asked)
 {
     CHECK(item_is_complete(item) && item_held_len(item) == item_value_len(item) && item_sequence(item) > 0);
     struct item_key key = item_key(item);
@@ -321,7 +321,7 @@ int disk_put(struct disk *disk, struct io_loop *loop, struct item *item)
     }
     CHECK(worker != NULL);
     uint64_t hash = device_hash(device, key.kind, key.bytes);
-    int result = admit(disk, device, item, hash, false, io_now_ns(loop));
+    int result = admit(disk, device, item, asked != 0 ? asked : hash, false, io_now_ns(loop));
     if (result == 0)
         return write_item(device, worker, item, hash, false);
     forget(device, hash);

@@ -14,10 +14,10 @@
 #include "base/error.h"
 #include "http/date.h"
 
-void fill_put(struct flight *flight, struct item *item, unsigned where)
+void fill_put(struct flight *flight, struct item *item, unsigned where, uint64_t asked)
 {
     if (where)
-        cache_put(flight->flights->cache, flight->loop, item, where);
+        cache_put(flight->flights->cache, flight->loop, item, where, asked);
 }
 
 unsigned fill_tiers(const struct flight *flight)

@@ -28,8 +28,8 @@ void fill_stop(struct flight *flight);
 /* fill.c: remembers something about the identity that has no item, for so long. */
 #define MARK_TTL_MAX_S 86400
 void fill_mark(struct flight *flight, enum mark_kind kind, unsigned status, int64_t ttl_s);
-/* fill.c: into these tiers (bits of cache.h), or nowhere. */
-void fill_put(struct flight *flight, struct item *item, unsigned where);
+/* fill.c: into these tiers (bits of cache.h), or nowhere; `asked` as cache_put's. */
+void fill_put(struct flight *flight, struct item *item, unsigned where, uint64_t asked);
 /* fill.c: the tiers that the configuration has. */
 unsigned fill_tiers(const struct flight *flight);
 

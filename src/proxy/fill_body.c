@@ -7,6 +7,8 @@
  */
 #include "proxy/fill.h"
 
+#include <xxhash.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 
@@ -139,6 +141,13 @@ static struct item_key piece_key(const struct flight *flight, uint8_t buf[CHUNK_
     return identity_chunk_key(buf, flight->head.body_id, flight->at / flight->head.chunk_bytes);
 }
 
+/* A chunk that is fetched anew has a new body id and so another key; admission to disk must know it again. */
+static uint64_t chunk_asked(const struct flight *flight, uint64_t position)
+{
+    uint64_t number = position / flight->head.chunk_bytes;
+    return XXH3_64bits_withSeed(flight->identity.ptr, flight->identity.len, flight->flights->seed + number);
+}
+
 /* Memory for the piece at `at`. 0 or E_EXHAUSTED. */
 static int take_piece(struct flight *flight, struct flight_piece *piece)
 {
@@ -250,7 +259,8 @@ static void close_piece(struct flight *flight, struct flight_piece *piece)
     }
     item_complete(piece->item);
     if (flight->storing)
-        fill_put(flight, piece->item, chunk_tiers(flight, piece->from + piece->len));
+        fill_put(flight, piece->item, chunk_tiers(flight, piece->from + piece->len),
+            chunk_asked(flight, piece->from));
 }
 
 bool fill_put_rest(struct flight *flight)
@@ -267,7 +277,7 @@ bool fill_put_rest(struct flight *flight)
         return false;
     item_append_from(item, piece->item, 0, len);
     item_complete(item);
-    fill_put(flight, item, chunk_tiers(flight, flight->at));
+    fill_put(flight, item, chunk_tiers(flight, flight->at), chunk_asked(flight, piece->from));
     item_unref(&item);
     return true;
 }

@@ -65,7 +65,7 @@ static bool storable(const struct flight *flight, const struct head *head, const
 void fill_put_head(struct flight *flight, struct item *item)
 {
     item_complete(item);
-    fill_put(flight, item, fill_tiers(flight));
+    fill_put(flight, item, fill_tiers(flight), 0);
 }
 
 static struct head_times times(const struct flight *flight)

@@ -127,7 +127,7 @@ static int hand_over(struct yata_put *put)
     put->item = NULL;
     request_progress(&put->request);
     int result = cache_put(
-        yata->cache, put->loop->io_loop, put->unsent, CACHE_PUT_MEMORY | (to_disk ? CACHE_PUT_DISK : 0));
+        yata->cache, put->loop->io_loop, put->unsent, CACHE_PUT_MEMORY | (to_disk ? CACHE_PUT_DISK : 0), 0);
     if (yata->disk != NULL && !to_disk)
         item_await_hit(put->unsent);
     return written(put, result);
@@ -135,7 +135,7 @@ static int hand_over(struct yata_put *put)
 
 static int hand_over_again(struct yata_put *put)
 {
-    return written(put, disk_put(put->yata->disk, put->loop->io_loop, put->unsent));
+    return written(put, disk_put(put->yata->disk, put->loop->io_loop, put->unsent, 0));
 }
 
 static int hand_over_chunk(struct yata_put *put)

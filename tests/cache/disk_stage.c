@@ -216,7 +216,7 @@ struct item *stage_item(struct stage *stage, uint64_t key, uint64_t version, uin
 int stage_put(struct stage *stage, uint64_t key, uint64_t version, uint32_t len)
 {
     struct item *item = stage_item(stage, key, version, len);
-    int result = disk_put(stage->disk, stage->loop, item);
+    int result = disk_put(stage->disk, stage->loop, item, 0);
     item_unref(&item);
     return result;
 }

@@ -56,7 +56,7 @@ static void put(struct stage *stage, uint64_t key, uint64_t version, uint32_t le
     assert_int_equal(result, 0);
     item_append(item, bytes_of(value, len));
     item_complete(item);
-    result = cache_put(stage->cache, stage->loop, item, where);
+    result = cache_put(stage->cache, stage->loop, item, where, 0);
     assert_true(result == 0 || (result == E_REFUSED && stage->config.admission != DISK_ADMIT_ALWAYS));
     assert_true(item_sequence(item) > 0);
     item_unref(&item);
@@ -441,7 +441,7 @@ static void try_put(struct worker *worker, struct random *random, uint64_t key)
         stage_value(key, random_next(random), len, value);
         item_append(item, bytes_of(value, len));
         item_complete(item);
-        cache_put(stage->cache, stage->loop, item, 1 + (unsigned)random_below(random, 3));
+        cache_put(stage->cache, stage->loop, item, 1 + (unsigned)random_below(random, 3), 0);
         item_unref(&item);
     }
     free(value);

@@ -105,7 +105,7 @@ static void put(struct churner *me, unsigned key)
         truth_value(key, version, 0, len, me->expected);
         item_append(item, bytes_of(me->expected, len));
         item_complete(item);
-        cache_put(cache, me->loop, item, CACHE_PUT_DISK | (chance(me, 50) ? CACHE_PUT_MEMORY : 0));
+        cache_put(cache, me->loop, item, CACHE_PUT_DISK | (chance(me, 50) ? CACHE_PUT_MEMORY : 0), 0);
         item_unref(&item);
         truth_end(&truth, me->number, key, low);
         me->tally.puts++;

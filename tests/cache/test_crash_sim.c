@@ -146,7 +146,7 @@ static void do_put(struct sim *sim)
     struct item *item = stage_item(&sim->stage, key, (uint64_t)version, some_len(sim));
     if (sim->second)
         memory_insert(sim->stage.memory, item, item_sequence(item));
-    int result = disk_put(sim->stage.disk, sim->stage.loop, item);
+    int result = disk_put(sim->stage.disk, sim->stage.loop, item, 0);
     item_unref(&item);
     sim->model.put[key] = result == 0 ? version : 0;
     sim->model.must[key] = false;

@@ -232,7 +232,7 @@ static void what_is_used_is_carried(void **state)
     uint8_t buf[64];
     struct item *item = stage_item(&stage, 2000, 1, 5000);
     memory_insert(stage.memory, item, item_sequence(item));
-    assert_int_equal(disk_put(stage.disk, stage.loop, item), 0);
+    assert_int_equal(disk_put(stage.disk, stage.loop, item, 0), 0);
     item_unref(&item);
     stage_put(&stage, 3000, 1, 5000); /* never used */
     stage_settle(&stage);
@@ -474,9 +474,16 @@ static void admission(void **state)
     assert_int_equal(stage_put(&stage, 1, 2, 1000), 0);
     assert_int_equal(stage_version(&stage, 1), 2);
     assert_int_equal(stage_stats(&stage).dropped_admission, 1);
+    /* By another hash than the key's: what has a new key each time. */
+    struct item *made = stage_item(&stage, 10, 1, 1000), *anew = stage_item(&stage, 11, 1, 1000);
+    assert_int_equal(disk_put(stage.disk, stage.loop, made, 4711), E_REFUSED);
+    assert_int_equal(disk_put(stage.disk, stage.loop, anew, 4711), 0);
+    item_unref(&made);
+    item_unref(&anew);
+    assert_int_equal(stage_version(&stage, 11), 1);
     /* Refused, then hit: written as long as memory holds it. */
     struct item *item = stage_item(&stage, 2, 1, 1000);
-    assert_int_equal(disk_put(stage.disk, stage.loop, item), E_REFUSED);
+    assert_int_equal(disk_put(stage.disk, stage.loop, item, 0), E_REFUSED);
     assert_true(item_awaits_hit(item));
     assert_true(item_take_hit(item));
     assert_false(item_take_hit(item));

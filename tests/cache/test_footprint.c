@@ -157,7 +157,7 @@ static int put(struct stage *stage, uint64_t key, uint32_t len)
     item_append(item, bytes_of(value, len));
     item_complete(item);
     item_sequence_set(item, disk_next_sequence(stage->disk));
-    result = disk_put(stage->disk, stage->loop, item);
+    result = disk_put(stage->disk, stage->loop, item, 0);
     item_unref(&item);
     return result;
 }

@@ -76,7 +76,7 @@ static void put_as_of(
     item_append(item, bytes_of(value, len));
     item_complete(item);
     item_clear_of_set(item, clear_of);
-    cache_put(stage->cache, stage->loop, item, where);
+    cache_put(stage->cache, stage->loop, item, where, 0);
     item_unref(&item);
     free(value);
 }
@@ -408,7 +408,7 @@ static void put_on_disk_after_the_purge(void **state)
     item_clear_of_set(item, cache_now(stage.cache));
     item_sequence_set(item, cache_now(stage.cache));
     assert_int_equal(purge(&stage, "", "red", false), 0);
-    disk_put(stage.disk, stage.loop, item);
+    disk_put(stage.disk, stage.loop, item, 0);
     item_unref(&item);
     assert_int_equal(look(&stage, "a/x|"), NOWHERE);
     again(&stage, CRASH);
@@ -666,7 +666,7 @@ static void fetch(struct worker *worker, struct random *random, unsigned object)
     item_append(item, bytes_of(value, sizeof value));
     item_complete(item);
     item_clear_of_set(item, asked);
-    cache_put(worker->stage.cache, worker->stage.loop, item, 1 + (unsigned)random_below(random, 3));
+    cache_put(worker->stage.cache, worker->stage.loop, item, 1 + (unsigned)random_below(random, 3), 0);
     item_unref(&item);
 }
 

@@ -87,6 +87,19 @@ def test_a_hit_in_memory_is_the_second_request(origin, yatagarasu, how):
         assert times == 1 or answer.get("Cache-Status").endswith("detail=disk"), size
 
 
+def test_what_is_fetched_again_is_asked_for_again(origin, yatagarasu):
+    """Without a memory tier: the second fetch is written, whatever it is named."""
+    ours = yatagarasu([servers.s3_bucket("s", origin)], cache={"cache_layers": ["disk"], "disk": {"admission": "second_request"}})
+    ours.wait_for_disk()
+    for turn in range(3):
+        for size in 10_000, 700_000:
+            answer = ask(ours.port, f"/s/o{size}")
+            assert answer.body == origin.objects[f"o{size}"][0]
+            assert answer.cache == ("HIT" if turn == 2 else "MISS"), (turn, size, answer.fields)
+        on_disk(ours)
+    assert [len(origin.asked(f"o{size}")) for size in (10_000, 700_000)] == [2, 2]
+
+
 def test_the_other_driver_reads_the_same_disk(origin, yatagarasu):
     ours = yatagarasu([servers.s3_bucket("s", origin)])
     ours.wait_for_disk()

@@ -132,7 +132,7 @@ static void put_filler(struct rig *rig, unsigned number)
     assert_int_equal(cache_take(rig->yata->cache, item_key, 128 << 10, &item), 0);
     item_filled_set(item, 128 << 10);
     item_complete(item);
-    assert_int_equal(cache_put(rig->yata->cache, rig->yata->loops[0].io_loop, item, CACHE_PUT_MEMORY), 0);
+    assert_int_equal(cache_put(rig->yata->cache, rig->yata->loops[0].io_loop, item, CACHE_PUT_MEMORY, 0), 0);
     item_unref(&item);
     for (unsigned uses = 0; uses < 3; uses++) {
         item = cache_find(rig->yata->cache, item_key);
