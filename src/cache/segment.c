@@ -2,6 +2,8 @@
 
 #include <xxhash.h>
 
+#include "cache/checksum.h"
+
 #define ITEM_MAGIC 0x4d544959u                    /* "YITM" */
 #define FOOTER_MAGIC UINT64_C(0x454c424154415459) /* "YTATABLE" */
 #define VERSION 1
@@ -37,7 +39,7 @@ uint32_t segment_table_len(uint32_t row_count)
 
 static uint64_t header_checksum(const uint8_t *header, size_t len, uint64_t seed, uint64_t place)
 {
-    return XXH3_64bits_withSeed(header + 8, len - 8, seed ^ (place * UINT64_C(0xd6e8feb86659fd93)));
+    return checksum_of(seed ^ (place * UINT64_C(0xd6e8feb86659fd93)), header + 8, len - 8);
 }
 
 void segment_item_encode(
@@ -128,7 +130,7 @@ bool segment_item_mend(uint8_t *at, size_t len, uint64_t seed, uint64_t place)
 uint64_t segment_checksum(uint64_t seed, const void *block, size_t len)
 {
     CHECK(len > 0 && len <= SEGMENT_CHECKED_BYTES);
-    return XXH3_64bits_withSeed(block, len, seed);
+    return checksum_of(seed, block, len);
 }
 
 bool segment_block_matches(
@@ -176,7 +178,7 @@ bool segment_row_valid(const struct segment_row *row, uint32_t data_end)
 
 uint64_t segment_rows_checksum(uint64_t seed, uint64_t place, struct bytes rows)
 {
-    return XXH3_64bits_withSeed(rows.ptr, rows.len, seed + place);
+    return checksum_of(seed + place, rows.ptr, rows.len);
 }
 
 void segment_footer_encode(const struct segment_footer *footer, uint64_t seed, uint64_t place, uint8_t *to)
@@ -191,7 +193,7 @@ void segment_footer_encode(const struct segment_footer *footer, uint64_t seed, u
     write_u64(&w, footer->highest_sequence);
     write_u64(&w, footer->rows_checksum);
     write_u64(&w, 0);
-    write_u64(&w, XXH3_64bits_withSeed(to, SEGMENT_FOOTER_BYTES - 8, seed + place));
+    write_u64(&w, checksum_of(seed + place, to, SEGMENT_FOOTER_BYTES - 8));
     CHECK(!w.failed && writer_bytes(&w).len == SEGMENT_FOOTER_BYTES);
 }
 
@@ -214,7 +216,7 @@ int segment_footer_decode(
     uint64_t checksum = read_u64(&r);
     if (magic != FOOTER_MAGIC || version != VERSION || zero != 0 || zero2 != 0)
         return E_CORRUPT;
-    if (checksum != XXH3_64bits_withSeed(from.ptr, SEGMENT_FOOTER_BYTES - 8, seed + place))
+    if (checksum != checksum_of(seed + place, from.ptr, SEGMENT_FOOTER_BYTES - 8))
         return E_CORRUPT;
     if (found.row_count > segment_bytes / SEGMENT_ROW_BYTES ||
         (uint64_t)found.data_end + segment_table_len(found.row_count) > segment_bytes)

@@ -1,8 +1,7 @@
 #include "cache/snapshot.h"
 
-#include <xxhash.h>
-
 #include "base/error.h"
+#include "cache/checksum.h"
 #include "cache/index.h"
 #include "cache/purges.h"
 
@@ -37,13 +36,13 @@ uint64_t snapshot_bytes_for(uint64_t segment_count, uint64_t index_buckets)
 
 uint64_t snapshot_checksum(uint64_t seed, struct bytes piece)
 {
-    return XXH3_64bits_withSeed(piece.ptr, piece.len, seed);
+    return checksum_of(seed, piece.ptr, piece.len);
 }
 
 /* 0 stands for "no snapshot" in the superblock. */
 static uint64_t state_checksum(const uint8_t *state, uint64_t len, uint64_t seed)
 {
-    uint64_t sum = XXH3_64bits_withSeed(state + 8, len - 8, seed);
+    uint64_t sum = checksum_of(seed, state + 8, len - 8);
     return sum != 0 ? sum : 1;
 }
 
