@@ -119,12 +119,11 @@ static bool place_small(struct device *device, struct filling *filling, struct w
         batch = NULL;
     }
     if (batch == NULL) {
-        if (device->batches_used >= DEVICE_BATCHES_MAX + (may_wait ? 0 : 1))
+        if (device->batches_used >= DEVICE_BATCHES_MAX - (may_wait ? 1 : 0))
             return false;
         batch = write_begin(device, filling, DEVICE_BATCH_BYTES);
         if (batch == NULL)
             return false;
-        batch->is_batch = true;
         device->batches_used++;
         batch->opened_ns = now_ns;
         filling->batch = batch;

@@ -29,7 +29,7 @@ struct device *device_create(struct disk *disk, unsigned number, const struct di
     device->size_bytes = config->size_bytes;
     device->expected_item_bytes = disk->expected_item_bytes;
     pthread_mutex_init(&device->lock, NULL);
-    pthread_mutex_init(&device->batches_lock, NULL);
+    pthread_mutex_init(&device->batches.lock, NULL);
     list_init(&device->tickets);
     list_init(&device->flushes);
     list_init(&device->held);
@@ -73,7 +73,7 @@ void device_destroy(struct device *device)
         return;
     device_reset(device);
     pthread_mutex_destroy(&device->lock);
-    pthread_mutex_destroy(&device->batches_lock);
+    pthread_mutex_destroy(&device->batches.lock);
     free(device->path);
     free(device);
 }

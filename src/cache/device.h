@@ -63,9 +63,9 @@
 #define DEVICE_READS_MAX 8192
 #define DEVICE_READ_BYTES_MAX (UINT64_C(128) << 20) /* gets and buffers of reads in flight */
 #define DEVICE_BATCH_BYTES (256u << 10)
-#define DEVICE_BATCHES_KEPT 32
-#define DEVICE_WRITES_BYTES (8u << 20) /* in flight on one loop; the rest waits in memory */
-#define DEVICE_BATCHES_MAX 64
+#define DEVICE_WRITES_BYTES (4u << 20) /* in flight on one loop; the rest waits in memory */
+#define DEVICE_BATCHES_MAX 64          /* one of them for what is carried forward */
+#define DEVICE_BATCH_MEMORY ((size_t)DEVICE_BATCHES_MAX * DEVICE_BATCH_BYTES)
 #define DEVICE_BATCH_AGE_NS (200 * NS_PER_MS)
 #define DEVICE_OP_BYTES (1u << 20)
 #define DEVICE_FREE_TARGET 3
@@ -168,6 +168,15 @@ struct device_stats {
         recovered;
 };
 
+/* Buffers of batches. */
+struct batches {
+    pthread_mutex_t lock; /* innermost */
+    uint8_t *memory;      /* DEVICE_BATCH_MEMORY, from the first batch on */
+    unsigned used;        /* buffers of it that were ever given out */
+    uint8_t *free[DEVICE_BATCHES_MAX];
+    unsigned free_count;
+};
+
 struct reclaim;
 struct recovery;
 
@@ -223,10 +232,7 @@ struct device {
     _Atomic bool home_posted, reclaim_waits;
     struct io_message home_message;
 
-    /* Buffers of batches, for the next ones: new ones of that size cost a page fault for each block. */
-    pthread_mutex_t batches_lock; /* innermost */
-    uint8_t *batches[DEVICE_BATCHES_KEPT];
-    unsigned batches_kept;
+    struct batches batches;
 
     struct reclaim *reclaim;   /* home loop */
     struct recovery *recovery; /* home loop */
@@ -308,7 +314,9 @@ void append_timer(struct io_op *op);
 /* ---- write.c ---- */
 struct write *write_create(struct device *device, struct filling *filling, uint32_t buffer_len);
 void write_destroy(struct write *write);
-/* Frees the buffers that are kept. */
+/* What the buffers of batches take, in use or not. */
+uint64_t write_kept_bytes(struct device *device);
+/* Frees them; none is in use. */
 void write_free_kept(struct device *device);
 void write_submit_all(struct disk_worker *worker, struct list_node *ready);
 

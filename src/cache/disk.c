@@ -557,7 +557,7 @@ static void device_add_sizes(struct device *device, struct disk_stats *stats)
         stats->items += index_count(device->index);
         stats->index_bytes += index_bytes(device->index);
         struct footprint memory = footprint_of(device);
-        stats->memory_bytes += memory.fixed;
+        stats->memory_bytes += memory.fixed + write_kept_bytes(device);
         stats->memory_limit_bytes += stats->memory_limit_bytes == 0 ? memory.tier : 0;
         stats->memory_limit_bytes += memory.fixed + memory.writing + memory.reading;
         stats->reads_in_flight += atomic_load(&device->reads_in_flight);
@@ -604,6 +604,7 @@ void disk_stats(const struct disk *disk, struct disk_stats *stats)
     stats->dropped_admission = counter_get(&counters->dropped_admission);
     stats->dropped_budget = counter_get(&counters->dropped_budget);
     stats->dropped_device = counter_get(&counters->dropped_device);
+    stats->memory_bytes += atomic_load(&disk->sheet_bytes);
     stats->waiting_bytes = atomic_load(&disk->waiting_bytes);
     stats->waiting_limit_bytes = disk->waiting_limit_bytes;
 }

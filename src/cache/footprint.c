@@ -32,12 +32,11 @@ struct footprint footprint_of(const struct device *device)
 {
     const struct disk *disk = device->disk;
     uint64_t unsealed = disk->waiting_limit_bytes / device->segment_bytes + 2;
-    uint64_t batch = DEVICE_BATCH_BYTES + SEGMENT_BLOCK + sizeof(struct write);
     return (struct footprint){
         .fixed = index_bytes(device->index) + sizeof *device +
                  (uint64_t)device->segment_count * (sizeof *device->segments + 2 * sizeof *device->live),
-        .writing =
-            (DEVICE_BATCHES_MAX + 1) * batch + unsealed * filling_bytes(device) + reclaim_bytes(device),
+        .writing = DEVICE_BATCH_MEMORY + DEVICE_BATCHES_MAX * sizeof(struct write) +
+                   unsealed * filling_bytes(device) + reclaim_bytes(device),
         .reading = DEVICE_READ_BYTES_MAX,
         .tier = tier_bytes(disk),
         .loop = worker_bytes_max(),

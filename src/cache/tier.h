@@ -24,6 +24,7 @@ struct disk {
     _Atomic bool attached;
     _Atomic uint64_t sequence;
     _Atomic uint64_t waiting_bytes;
+    _Atomic uint64_t sheet_bytes; /* of all workers */
 
     /* Who owns which keys; fixed from attach to detach. A device that is away keeps its keys. */
     struct {

@@ -36,6 +36,7 @@ static void sheet_make(struct disk_worker *worker, unsigned class)
         return;
     (void)madvise(sheet, SHEET_BYTES, MADV_HUGEPAGE); /* only helps */
     worker->sheets[class] = sheet;
+    atomic_fetch_add(&worker->disk->sheet_bytes, SHEET_BYTES);
     for (uint32_t at = 0; at + class_bytes[class] <= SHEET_BYTES; at += class_bytes[class])
         buffer_put_back(worker, class, sheet + at);
 }
@@ -117,8 +118,11 @@ void worker_destroy(struct disk_worker *worker)
             atomic_store(&disk->workers[i], NULL);
         }
     pthread_mutex_unlock(&disk->workers_lock);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
+        if (worker->sheets[i] != NULL)
+            atomic_fetch_sub(&disk->sheet_bytes, SHEET_BYTES);
         free(worker->sheets[i]);
+    }
     reader_free_gets(worker);
     free(worker);
 }
