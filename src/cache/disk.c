@@ -285,6 +285,7 @@ static int write_item(
 {
     struct disk_counters *counters = &device->disk->counters;
     struct item_key key = item_key(item);
+    index_prefetch(device->index, hash);
     struct writing *entry = writing_create(item, key.kind, key.bytes);
     if (entry == NULL) {
         if (!hit)

@@ -17,6 +17,7 @@
 #include "cache/worker.h"
 
 #define WINDOW_BYTES (256u << 10)
+#define ROWS_AHEAD 8 /* an index of many items is larger than the CPU's caches */
 
 struct reclaim {
     struct device *device;
@@ -41,6 +42,12 @@ static const struct segment_row *row_now(const struct reclaim *reclaim)
 static uint64_t place_of(const struct reclaim *reclaim, const struct segment_row *row)
 {
     return device_segment_place(reclaim->device, reclaim->rows.segment) + row->offset;
+}
+
+static void prefetch_ahead(const struct reclaim *reclaim, uint32_t row)
+{
+    if (row + ROWS_AHEAD < reclaim->rows.count)
+        index_prefetch(reclaim->device->index, reclaim->rows.rows[row + ROWS_AHEAD].hash);
 }
 
 /* ---- the end ---- */
@@ -110,9 +117,11 @@ static void declare_dead(struct reclaim *reclaim)
         uint64_t from = device_segment_place(device, segment);
         evicted = index_sweep(device->index, from, from + device->segment_bytes);
     } else {
-        for (uint32_t i = 0; i < reclaim->rows.count; i++)
-            evicted += index_remove_at(
-                device->index, reclaim->rows.rows[i].hash, place_of(reclaim, &reclaim->rows.rows[i]));
+        for (uint32_t i = 0; i < reclaim->rows.count; i++) {
+            const struct segment_row *row = &reclaim->rows.rows[i];
+            prefetch_ahead(reclaim, i);
+            evicted += index_remove_at(device->index, row->hash, place_of(reclaim, row));
+        }
     }
     counter_add(&device->stats.evicted, evicted);
     pthread_mutex_lock(&device->lock);
@@ -251,6 +260,7 @@ static void window_load(struct reclaim *reclaim)
 static void carry_next(struct reclaim *reclaim)
 {
     while (reclaim->next < reclaim->rows.count && may_carry(reclaim)) {
+        prefetch_ahead(reclaim, reclaim->next);
         int result = consider(reclaim);
         if (result == 1)
             return;
