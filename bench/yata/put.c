@@ -41,7 +41,7 @@ int command_put(const struct options *options)
             io_loop_turn(store.loop, 0);
         figures_add(figures, clock_monotonic_ns() - start_ns, options->item_bytes);
     }
-    store_settle(&store);
+    store_flush(&store); /* the last batch would wait for more items, up to 200 ms */
     figures_stop(figures);
     disk_stats(store.disk, &after);
     struct result result = result_begin(options->json, "put");
