@@ -127,3 +127,32 @@ int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *p
         return purge_object(purge, origin);
     return bucket == NULL && purge->prefix.len > 0 ? purge_each_bucket(purge) : purge_many(purge, origin);
 }
+
+/* ---- S3 buckets ---- */
+
+static bool same_objects(const struct origin *a, const struct origin *b)
+{
+    return bytes_equal(origin_identity_endpoint(a), origin_identity_endpoint(b)) &&
+           bytes_equal(origin_identity_bucket(a), origin_identity_bucket(b));
+}
+
+static bool reads_s3_bucket(const struct bucket *bucket, struct bytes s3_bucket)
+{
+    const char *own = bucket->settings->http.on ? NULL : bucket->settings->origin.bucket;
+    return own != NULL && bytes_equal(bytes_of_string(own), s3_bucket);
+}
+
+const char *proxy_entry_of_s3_bucket(const struct proxy *proxy, struct bytes s3_bucket, unsigned *next)
+{
+    while (*next < proxy->bucket_count) {
+        unsigned at = (*next)++;
+        const struct bucket *bucket = &proxy->buckets[at];
+        bool found = reads_s3_bucket(bucket, s3_bucket);
+        for (unsigned i = 0; i < at && found; i++)
+            found = !reads_s3_bucket(&proxy->buckets[i], s3_bucket) ||
+                    !same_objects(proxy->buckets[i].origin, bucket->origin);
+        if (found)
+            return bucket->settings->name;
+    }
+    return NULL;
+}

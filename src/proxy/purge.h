@@ -42,3 +42,7 @@ struct proxy_purge {
 /* 0: done will come. E_MISSING: no such bucket. E_TOO_LARGE: key, prefix or tag is too long. E_SYNTAX: the
  * tag can't be one. */
 MUST_CHECK int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *purge);
+
+/* The configured names behind an S3 bucket's own: from entry *next on the first that reads it, and *next set
+ * behind it; NULL: none. Entries that share their objects with an earlier one are left out. */
+const char *proxy_entry_of_s3_bucket(const struct proxy *proxy, struct bytes s3_bucket, unsigned *next);
