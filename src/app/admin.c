@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "app/admin_events.h"
 #include "app/admin_purge.h"
 #include "app/cache_page.h"
 #include "base/error.h"
@@ -17,6 +18,8 @@
 struct admin {
     struct admin_parts parts;
     struct http_server *server;
+    struct admin_events_place events;
+    uint8_t scratch[ADMIN_PATH_MAX]; /* a path that is only looked at */
 };
 
 /* Lies in the exchange's memory, which is not cleared. */
@@ -29,7 +32,8 @@ struct admin_reply {
     uint8_t path[ADMIN_PATH_MAX];
     struct admin_purge purge;
     struct proxy_look look;
-    size_t asked_len; /* of the request's body */
+    struct admin_events events;
+    size_t asked_len; /* of the request's body, where it is not read by its owner */
     uint8_t asked[ADMIN_REQUEST_BODY_MAX];
 };
 
@@ -186,15 +190,58 @@ static void start_look(struct admin_reply *reply, const struct http_request *req
         answer_look(reply, result);
 }
 
+/* ---- events ---- */
+
+static void events_done(struct admin_events *events)
+{
+    struct admin_reply *reply = CONTAINER_OF(events, struct admin_reply, events);
+    struct admin_decision decision = events->decision;
+    size_t capacity = 512;
+    char *body = events->message ? NULL : malloc(capacity);
+    struct writer w = writer_of(body, body ? capacity : 0);
+    if (body)
+        admin_events_write(&w, events);
+    unsigned status = events->status;
+    const char *message = events->message;
+    admin_events_end(events);
+    if (message == NULL) {
+        send_reply(reply->exchange,
+            &(struct admin_head){.status = status, .content_type = "application/json"}, body,
+            w.failed ? 0 : writer_bytes(&w).len);
+        return;
+    }
+    decision.authenticate = status == 401;
+    decision.status = status;
+    decision.message = message;
+    send_error(reply->exchange, &decision);
+}
+
+static void start_events(struct admin_reply *reply, const struct admin_decision *decision, bool has_body)
+{
+    reply->events.place = &reply->admin->events;
+    reply->events.exchange = reply->exchange;
+    reply->events.decision = *decision;
+    reply->events.has_body = has_body;
+    reply->events.done = events_done;
+    admin_events_start(&reply->events);
+}
+
 /* ---- requests ---- */
 
+/* More than there is room for is only counted. */
 static void on_body(void *context, struct exchange *exchange, struct bytes piece, uint64_t offset)
 {
     (void)context;
     struct admin_reply *reply = exchange_memory(exchange);
-    CHECK(offset <= sizeof reply->asked && piece.len <= sizeof reply->asked - offset);
-    memcpy(reply->asked + offset, piece.ptr, piece.len);
     reply->asked_len = (size_t)offset + piece.len;
+    if (reply->asked_len <= sizeof reply->asked)
+        memcpy(reply->asked + offset, piece.ptr, piece.len);
+}
+
+static bool on_streams(void *context, const struct http_request *request)
+{
+    struct admin *admin = context;
+    return admin_decide(&admin->parts.rules, request, admin->scratch).action == ADMIN_ACTION_EVENTS;
 }
 
 static void on_request(void *context, struct exchange *exchange)
@@ -209,7 +256,11 @@ static void on_request(void *context, struct exchange *exchange)
                     (request->framing == HTTP_BODY_LENGTH && request->content_length > 0);
     reply->asked_len = has_body ? reply->asked_len : 0;
     struct admin_decision decision = admin_decide(&admin->parts.rules, request, reply->path);
-    if (decision.page != ADMIN_PAGE_NONE)
+    if (decision.action == ADMIN_ACTION_EVENTS)
+        start_events(reply, &decision, has_body);
+    else if (reply->asked_len > sizeof reply->asked)
+        send_error(exchange, &(struct admin_decision){.status = 413, .message = "the body is too large"});
+    else if (decision.page != ADMIN_PAGE_NONE)
         send_page(admin, exchange, decision.page, (struct bytes){0});
     else if (decision.action == ADMIN_ACTION_STATS)
         send_page(admin, exchange, ADMIN_PAGE_CACHE, bytes_from(decision.below, decision.below.len > 0));
@@ -233,6 +284,8 @@ int admin_create(struct admin **admin_out, const struct admin_parts *parts)
     if (admin == NULL)
         return -ENOMEM;
     admin->parts = *parts;
+    admin->events = (struct admin_events_place){
+        .proxy = parts->proxy, .loop = parts->loop, .log = parts->log, .stats = parts->event_stats};
     struct http_server_config config = {
         .io = parts->io,
         .loop = parts->loop,
@@ -241,8 +294,9 @@ int admin_create(struct admin **admin_out, const struct admin_parts *parts)
             .request_bytes = sizeof(struct admin_reply),
             .request = on_request,
             .gone = on_gone,
-            .body = on_body},
-        .limits = {.max_body_bytes = ADMIN_REQUEST_BODY_MAX},
+            .body = on_body,
+            .streams = on_streams},
+        .limits = {.max_body_bytes = ADMIN_EVENTS_BODY_MAX},
         .max_connections = ADMIN_CONNECTIONS,
     };
     int result = http_server_create(&config, &admin->server);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "app/admin_rules.h"
+#include "app/event_stats.h"
 #include "http/server.h"
 #include "proxy/proxy.h"
 
@@ -23,6 +24,7 @@ struct admin_parts {
     unsigned (*page)(void *context, enum admin_page page, struct bytes bucket, struct writer *w);
     void *context;
     struct proxy *proxy;
+    struct event_stats *event_stats; /* outlives it */
     struct log *log;
 };
 

@@ -90,6 +90,7 @@ static const struct endpoint endpoints[] = {
     {"/admin/reload", false, HTTP_POST, "POST", ADMIN_ACTION_NONE},
     {"/admin/cache/purge", false, HTTP_POST, "POST", ADMIN_ACTION_PURGE},
     {"/admin/cache/purge/", true, HTTP_POST, "POST", ADMIN_ACTION_PURGE},
+    {"/admin/events/s3", false, HTTP_POST, "POST", ADMIN_ACTION_EVENTS},
     {"/admin/cache/stats", false, HTTP_GET, "GET", ADMIN_ACTION_STATS},
     {"/admin/cache/stats/", true, HTTP_GET, "GET", ADMIN_ACTION_STATS},
     {"/admin/cache/info", false, HTTP_GET, "GET", ADMIN_ACTION_INFO},

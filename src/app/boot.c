@@ -295,6 +295,7 @@ static int start_control(struct boot *boot)
             .page = status_page,
             .context = &boot->status,
             .proxy = boot->proxy,
+            .event_stats = &boot->status.events,
             .log = boot->error_log},
         .cache = boot->cache,
         .disk = boot->disk,

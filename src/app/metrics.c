@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "app/event_stats.h"
 #include "app/metrics_text.h"
 
 #define LEN(array) (sizeof(array) / sizeof *(array))
@@ -525,6 +526,8 @@ void metrics_write(struct writer *w, const struct metrics_source *source)
     struct metrics_text m = {.w = w};
     write_process(&m, source);
     write_proxy(&m, source);
+    if (source->events)
+        event_stats_write(&m, source->events);
     write_buckets(&m, source);
     write_origins(&m, source);
     write_servers(&m, source);

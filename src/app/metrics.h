@@ -14,6 +14,8 @@
 #include "origin/origin.h"
 #include "proxy/stats.h"
 
+struct event_stats;
+
 struct metrics_bucket {
     const char *name;
     const struct bucket_stats *stats;
@@ -41,6 +43,7 @@ struct metrics_source {
     uint64_t uptime_ns, now_ns; /* now_ns: monotonic */
     uint64_t resident_bytes;    /* 0: unknown */
     const struct proxy_stats *proxy;
+    const struct event_stats *events; /* or NULL */
     const struct metrics_bucket *buckets;
     unsigned bucket_count;
     const struct metrics_worker *workers;

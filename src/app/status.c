@@ -67,6 +67,7 @@ static void collect(const struct status *status, struct collected *to)
     to->source.uptime_ns = to->source.now_ns - status->started_ns;
     to->source.resident_bytes = resident_bytes();
     to->source.proxy = proxy_stats(status->proxy);
+    to->source.events = &status->events;
     collect_buckets(status, to);
     for (unsigned i = 0; i < to->source.worker_count; i++)
         to->workers[i] = app_worker_metrics(status->workers[i]);

@@ -6,6 +6,7 @@
 
 #include "app/admin_rules.h"
 #include "app/disk_watch.h"
+#include "app/event_stats.h"
 #include "app/log_writer.h"
 #include "app/ready.h"
 #include "app/worker.h"
@@ -20,6 +21,7 @@ struct status {
     struct disk *disk;        /* or NULL */
     struct disk_watch *watch; /* with disk */
     struct proxy *proxy;
+    struct event_stats events;
     struct app_worker *const *workers;
     _Atomic unsigned worker_count; /* set last: those before it are there */
     struct {

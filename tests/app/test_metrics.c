@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/event_stats.h"
 #include "app/metrics.h"
 #include "app/metrics_text.h"
 #include "base/clock.h"
@@ -17,6 +18,7 @@
 static char text[1 << 20];
 
 static struct proxy_stats proxy;
+static struct event_stats events;
 static struct bucket_stats buckets[2];
 static struct origin_stats origins[2];
 static struct http_server_stats servers[2];
@@ -31,6 +33,7 @@ static struct metrics_source make_source(void)
     static struct metrics_worker workers[2];
     static struct metrics_log logs[2] = {{"error", 0, 0}, {"access", 12, 3}};
     memset(&proxy, 0, sizeof proxy);
+    memset(&events, 0, sizeof events);
     memset(buckets, 0, sizeof buckets);
     memset(origins, 0, sizeof origins);
     counter_add(&proxy.requests_by_method[METHOD_SLOT_GET], 5);
@@ -38,6 +41,8 @@ static struct metrics_source make_source(void)
     counter_add(&proxy.requests_by_status[206], 4);
     histogram_add(&proxy.duration[RESULT_HIT], 300 * NS_PER_US);
     histogram_add(&proxy.duration[RESULT_HIT], 100 * NS_PER_S);
+    counter_add(&events.messages[EVENT_ENVELOPE_EVENTBRIDGE][EVENT_MALFORMED], 31);
+    counter_add(&events.events[EVENT_REMOVED][EVENT_UNKNOWN_BUCKET], 32);
     for (unsigned i = 0; i < 2; i++) {
         counter_add(&buckets[i].results[RESULT_HIT], 10 + i);
         counter_add(&buckets[i].hits_disk, 3 + i);
@@ -57,6 +62,7 @@ static struct metrics_source make_source(void)
         .uptime_ns = 1500 * NS_PER_MS,
         .resident_bytes = 4096,
         .proxy = &proxy,
+        .events = &events,
         .buckets = bucket_parts,
         .bucket_count = 2,
         .workers = workers,
@@ -94,6 +100,8 @@ static void test_samples(void **state)
         "http_request_duration_seconds_bucket{result=\"HIT\",le=\"+Inf\"} 2\n",
         "http_request_duration_seconds_sum{result=\"HIT\"} 100.000300000\n",
         "http_request_duration_seconds_count{result=\"HIT\"} 2\n",
+        "yatagarasu_event_messages_total{envelope=\"eventbridge\",result=\"malformed\"} 31\n",
+        "yatagarasu_events_total{kind=\"removed\",result=\"unknown_bucket\"} 32\n",
         "yatagarasu_cache_hits_total 21\n",
         "yatagarasu_cache_hits_by_bucket_layer_total{bucket=\"plain\",layer=\"disk\"} 3\n",
         "yatagarasu_cache_results_total{bucket=\"a\\\"b\\\\\\n?\",result=\"HIT\"} 11\n",
