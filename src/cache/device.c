@@ -58,7 +58,7 @@ void device_reset(struct device *device)
     device->forgotten_count = device->forgotten_capacity = 0;
     device->live_at = device->live_count = device->free_count = 0;
     device->spoiled = device->missed_remove = device->gave_up = false;
-    device->write_errors = 0;
+    device->write_errors = device->reads_lost = 0;
     device->dead_segment = UINT32_MAX;
     memset(device->recent, 0, sizeof device->recent);
     atomic_store(&device->first_generation, 0);

@@ -221,6 +221,7 @@ struct device {
     bool missed_remove, carrying;
     bool gave_up;             /* it failed while it was closing */
     bool fresh, starts_empty; /* home loop */
+    unsigned reads_lost;      /* home loop; in a row, by steady_read.c */
     uint64_t first_own_generation, snapshot_segments;
     unsigned write_errors;
 
@@ -282,6 +283,26 @@ void device_open(struct device *device, void (*done)(struct device *device, int 
 void device_start(struct device *device, void (*done)(struct device *device, int result));
 /* Writes what waits, seals, writes the snapshot, closes. */
 void device_close(struct device *device, void (*done)(struct device *device, int result));
+
+/* ---- steady_read.c: home loop ---- */
+struct steady_read {
+    struct device *device;
+    struct io_op op;
+    struct iovec iov;
+    uint64_t offset;
+    unsigned tries;
+    void (*done)(struct steady_read *read, int result);
+};
+/* Reads all `len` bytes: done(0), or why it can't be had (E_TRUNCATED: it ends before), never inside the
+ * call. It and the bytes are the caller's, and not to be touched before that. */
+void steady_read_start(struct steady_read *read, struct device *device, uint8_t *to, uint32_t len,
+    uint64_t offset, void (*done)(struct steady_read *read, int result));
+
+/* ---- probes.c: home loop ---- */
+/* Finds the generation of each segment (0: never used). done(0), never inside the call; or the error of a
+ * read without which it can't be told how old a segment is: then nothing that the device holds can be
+ * trusted. -ENOMEM: not begun, done does not come. */
+MUST_CHECK int probes_start(struct device *device, void (*done)(void *context, int result), void *context);
 
 /* ---- append.c ---- */
 /* Hands the entry over: gives it a place, or lets it wait. Under lock; `ready` collects writes that the
@@ -351,15 +372,13 @@ struct rows {
     struct segment_row *rows;
     uint32_t count, capacity, data_end;
     bool scanned;
-    bool damaged; /* the scan ended before what the footer promises */
-    int result;   /* below 0: could not be read */
+    int result; /* below 0: there are none, it could not be read, or not to the end */
     void (*done)(struct rows *rows);
     void *context;
     struct { /* rows.c's */
-        struct io_op op;
-        struct iovec iov;
+        struct steady_read read;
         uint8_t *buffer;
-        uint32_t buffer_len, table_len, read, offset, window, window_len;
+        uint32_t buffer_len, have, offset, window, window_len;
         struct segment_footer footer;
     } load;
 };
@@ -378,8 +397,7 @@ struct purge_log {
     uint8_t *window;
     uint64_t window_at;
     uint32_t window_len;
-    struct io_op op;
-    struct iovec iov;
+    struct steady_read read;
     void (*done)(struct purge_log *log);
 };
 /* Under lock: recovery found the row of an ITEM_PURGE record. */

@@ -19,18 +19,8 @@
 #include "cache/tier.h"
 #include "cache/worker.h"
 
-#define PROBES 16
 #define ROWS_MIN 1024
 #define BLANK_BYTES (1u << 20)
-
-struct probe {
-    struct opening *opening;
-    struct io_op op;
-    struct iovec iov;
-    uint8_t *buffer;
-    uint32_t segment;
-    bool first; /* reading the first header, not the footer */
-};
 
 #define LOCK_TRIES 30
 #define LOCK_RETRY_NS (100 * NS_PER_MS)
@@ -46,8 +36,6 @@ struct opening {
     unsigned supers_left;
     struct snapshot snapshot;
     uint8_t *state, *purges;
-    struct probe probes[PROBES];
-    uint32_t next_probe, probes_left;
     unsigned lock_tries;
     void (*done)(struct device *device, int result);
 };
@@ -60,8 +48,6 @@ static void end(struct opening *opening, int result)
     free(opening->state);
     free(opening->purges);
     free(opening->super.buffer);
-    for (unsigned i = 0; i < PROBES; i++)
-        free(opening->probes[i].buffer);
     free(opening);
     done(device, result);
 }
@@ -382,83 +368,15 @@ static void serve(struct opening *opening, bool recover)
     end(opening, 0);
 }
 
-static void probe_next(struct opening *opening, struct probe *probe);
-
-static void probe_read(struct probe *probe, uint64_t offset, bool first);
-
-/* The first header's generation, 0 if there is none. */
-static uint64_t first_generation(const struct device *device, const struct probe *probe)
-{
-    struct segment_item item;
-    uint64_t place = device_segment_place(device, probe->segment);
-    struct bytes block = bytes_of(probe->buffer, probe->iov.iov_len);
-    int result = segment_item_decode(&item, block, device->seed, place);
-    if (result < 0 && segment_item_mend(probe->buffer, block.len, device->seed, place))
-        result = segment_item_decode(&item, block, device->seed, place);
-    return result == 0 ? item.generation : 0;
-}
-
-static void probed(struct io_op *op)
-{
-    struct probe *probe = CONTAINER_OF(op, struct probe, op);
-    struct opening *opening = probe->opening;
-    struct device *device = opening->device;
-    uint64_t place = device_segment_place(device, probe->segment), generation = 0;
-    bool ok = op->result == (int64_t)probe->iov.iov_len;
-    if (!ok)
-        counter_add(&device->stats.io_errors, 1);
-    if (probe->first) {
-        generation = ok ? first_generation(device, probe) : 0;
-    } else {
-        struct segment_footer footer;
-        struct bytes raw =
-            bytes_of(probe->buffer + SEGMENT_BLOCK - SEGMENT_FOOTER_BYTES, SEGMENT_FOOTER_BYTES);
-        if (ok && segment_footer_decode(&footer, raw, device->seed, place, device->segment_bytes) == 0)
-            generation = footer.generation;
-        if (generation < device->super.dead_below) {
-            probe_read(probe, place, true);
-            return;
-        }
-    }
-    atomic_store(&device->segments[probe->segment].generation, generation);
-    probe_next(opening, probe);
-}
-
-static void probe_read(struct probe *probe, uint64_t offset, bool first)
-{
-    struct device *device = probe->opening->device;
-    probe->first = first;
-    /* A first header may be longer than a block: the first 64 KiB hold any. */
-    probe->iov = (struct iovec){probe->buffer, first ? SEGMENT_LARGE_BYTES : SEGMENT_BLOCK};
-    io_op_init(&probe->op, probed);
-    io_file_read(device->home->loop, &probe->op, device->file, &probe->iov, 1, offset);
-}
-
-static void probe_next(struct opening *opening, struct probe *probe)
-{
-    struct device *device = opening->device;
-    if (opening->next_probe < device->segment_count) {
-        probe->segment = opening->next_probe++;
-        uint64_t place = device_segment_place(device, probe->segment);
-        probe_read(probe, place + device->segment_bytes - SEGMENT_BLOCK, false);
-        return;
-    }
-    if (--opening->probes_left == 0)
-        serve(opening, true);
-}
+/* Without a snapshot. */
+static void probed(void *context, int result);
 
 static void probe_all(struct opening *opening)
 {
-    struct device *device = opening->device;
-    index_clear(device->index);
-    opening->probes_left = PROBES < device->segment_count ? PROBES : device->segment_count;
-    for (unsigned i = 0, count = opening->probes_left; i < count; i++) {
-        struct probe *probe = &opening->probes[i];
-        probe->opening = opening;
-        probe->buffer = aligned_alloc(SEGMENT_BLOCK, SEGMENT_LARGE_BYTES);
-        CHECK(probe->buffer != NULL);
-        probe_next(opening, probe);
-    }
+    index_clear(opening->device->index);
+    int result = probes_start(opening->device, probed, opening);
+    if (result < 0)
+        refuse(opening, result, "its segments can't be looked at");
 }
 
 /* ---- the snapshot ---- */
@@ -592,6 +510,27 @@ static void both_written(struct device_super_write *write, int result)
         snapshot_read(opening);
     else
         probe_all(opening);
+}
+
+/* What can't be read might hide the rest: all that the device holds is declared dead, before any of it is
+ * overwritten. */
+static void start_over(struct opening *opening, int error)
+{
+    struct device *device = opening->device;
+    device_event(device, DISK_EVENT_DEGRADED, error, "a segment can't be read: it starts empty");
+    purges_left(device->disk->purges, device->number);
+    device->super.dead_below = device->first_own_generation;
+    opening->supers_left = SUPERBLOCK_COPIES;
+    device_super_write(&opening->super);
+}
+
+static void probed(void *context, int result)
+{
+    struct opening *opening = context;
+    if (result < 0)
+        start_over(opening, result);
+    else
+        serve(opening, true);
 }
 
 static bool allocate(struct device *device)

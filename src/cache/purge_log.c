@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "cache/tier.h"
-#include "cache/worker.h"
 
 #define WINDOW_BYTES (64u << 10)
 #define HEADER_MAX (SEGMENT_HEADER_FIXED + SEGMENT_KEY_MAX)
@@ -90,14 +89,12 @@ static void next(struct purge_log *log)
     log->done(log);
 }
 
-static void window_read(struct io_op *op)
+static void window_read(struct steady_read *read, int result)
 {
-    struct purge_log *log = CONTAINER_OF(op, struct purge_log, op);
+    struct purge_log *log = CONTAINER_OF(read, struct purge_log, read);
     struct device *device = log->device;
-    struct disk_worker *home = device->home;
     const struct purge_place *at = &log->places[log->next];
-    if (op->result != (int64_t)log->iov.iov_len) {
-        counter_add(&device->stats.io_errors, 1);
+    if (result < 0) {
         log->window_len = 0;
         pthread_mutex_lock(&device->lock);
         if (!is_gone(device, at))
@@ -106,7 +103,6 @@ static void window_read(struct io_op *op)
         log->next++;
     }
     next(log);
-    worker_op_end(home);
 }
 
 static void window_load(struct purge_log *log)
@@ -117,10 +113,7 @@ static void window_load(struct purge_log *log)
              left = segment + device->segment_bytes - at->place / SEGMENT_BLOCK * SEGMENT_BLOCK;
     log->window_at = at->place / SEGMENT_BLOCK * SEGMENT_BLOCK;
     log->window_len = left < WINDOW_BYTES ? (uint32_t)left : WINDOW_BYTES;
-    log->iov = (struct iovec){log->window, log->window_len};
-    io_op_init(&log->op, window_read);
-    worker_op_begin(device->home);
-    io_file_read(device->home->loop, &log->op, device->file, &log->iov, 1, log->window_at);
+    steady_read_start(&log->read, device, log->window, log->window_len, log->window_at, window_read);
 }
 
 void purge_log_read(struct purge_log *log, void (*done)(struct purge_log *log))

@@ -118,7 +118,7 @@ static bool apply(struct recovery *recovery, struct rows *rows)
     pthread_mutex_lock(&device->lock);
     bool alive = device->segments[rows->segment].state == SEGMENT_SEALED &&
                  atomic_load(&device->segments[rows->segment].generation) == rows->generation;
-    if (alive && recovery->row == 0 && (rows->result < 0 || rows->damaged))
+    if (alive && recovery->row == 0 && rows->result < 0)
         drop_older(device, rows->generation);
     for (; alive && recovery->row < until; recovery->row++) {
         const struct segment_row *row = &rows->rows[recovery->row];

@@ -1,12 +1,16 @@
 /*
  * The items of a segment: by its table, else by a scan from its start. The scan reads windows and only
  * headers count; it ends at the first thing that is neither header nor padding, or of another generation.
+ *
+ * All of them or none: what lies where it can't be read may hide those before. So there are none where the
+ * footer can't be read (a write may have failed, and a scan would end at that hole), nor where a scan ends
+ * before what the footer promises.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/error.h"
 #include "cache/tier.h"
-#include "cache/worker.h"
 
 #define TAIL_BYTES 65536u
 #define WINDOW_BYTES (1u << 20)
@@ -14,39 +18,25 @@
 static_assert(WINDOW_BYTES >= SEGMENT_HEADER_MAX + SEGMENT_BLOCK, "a window holds any header");
 
 static void read_at(
-    struct rows *rows, uint32_t at, uint32_t offset, uint32_t len, void (*done)(struct io_op *op))
+    struct rows *rows, uint32_t at, uint32_t offset, uint32_t len, void (*done)(struct steady_read *, int))
 {
-    struct device *device = rows->device;
-    rows->load.iov = (struct iovec){rows->load.buffer + at, len};
-    io_op_init(&rows->load.op, done);
-    worker_op_begin(device->home);
-    io_file_read(device->home->loop, &rows->load.op, device->file, &rows->load.iov, 1,
-        device_segment_place(device, rows->segment) + offset);
+    steady_read_start(&rows->load.read, rows->device, rows->load.buffer + at, len,
+        device_segment_place(rows->device, rows->segment) + offset, done);
 }
 
-static struct rows *rows_of(struct io_op *op)
+static struct rows *rows_of(struct steady_read *read)
 {
-    return CONTAINER_OF(op, struct rows, load.op);
-}
-
-static bool read_ok(struct rows *rows, const struct io_op *op)
-{
-    struct device *device = rows->device;
-    atomic_store(&device->progress_ns, io_now_ns(device->home->loop));
-    if (op->result == (int64_t)rows->load.iov.iov_len)
-        return true;
-    counter_add(&device->stats.io_errors, 1);
-    return false;
+    return CONTAINER_OF(read, struct rows, load.read);
 }
 
 static void finish(struct rows *rows, int result)
 {
-    struct disk_worker *home = rows->device->home;
     free(rows->load.buffer);
     rows->load.buffer = NULL;
     rows->result = result;
+    if (result < 0)
+        rows_free(rows);
     rows->done(rows);
-    worker_op_end(home);
 }
 
 static bool add(struct rows *rows, const struct segment_row *row)
@@ -65,7 +55,7 @@ static bool add(struct rows *rows, const struct segment_row *row)
 
 /* ---- the scan ---- */
 
-static void window_done(struct io_op *op);
+static void window_done(struct steady_read *read, int result);
 
 static void window_read(struct rows *rows)
 {
@@ -109,41 +99,45 @@ static int scan_step(struct rows *rows, struct segment_item *item)
     return segment_scan(item, bytes_of(at, len), offset, device->seed, place, &rows->load.offset);
 }
 
-static void window_done(struct io_op *op)
+/* Goes through the window; E_TRUNCATED at its end, E_CORRUPT at the end of the items. */
+static int scan_window(struct rows *rows)
 {
-    struct rows *rows = rows_of(op);
     struct device *device = rows->device;
-    if (!read_ok(rows, op)) {
-        finish(rows, (int)(op->result < 0 ? op->result : E_TRUNCATED));
-        worker_op_end(device->home);
-        return;
-    }
     int result = 1;
     while (result >= 0 && rows->load.offset < device->segment_bytes) {
         uint32_t offset = rows->load.offset;
-        if (offset >= rows->load.window + rows->load.window_len) {
-            result = E_TRUNCATED;
-            break;
-        }
+        if (offset >= rows->load.window + rows->load.window_len)
+            return E_TRUNCATED;
         struct segment_item item;
         result = scan_step(rows, &item);
-        if (result == 1 &&
-            (item.generation != rows->generation || rows->load.offset > device->segment_bytes ||
-                !add_scanned(rows, &item, offset)))
-            result = E_CORRUPT;
+        if (result == 1 && (item.generation != rows->generation || rows->load.offset > device->segment_bytes))
+            return E_CORRUPT;
+        if (result == 1 && !add_scanned(rows, &item, offset))
+            return -ENOMEM;
         if (result == 1)
             rows->data_end = rows->load.offset;
+    }
+    return result;
+}
+
+static void window_done(struct steady_read *read, int read_result)
+{
+    struct rows *rows = rows_of(read);
+    struct device *device = rows->device;
+    int result = read_result < 0 ? read_result : scan_window(rows);
+    if (read_result < 0 || result == -ENOMEM) {
+        finish(rows, result);
+        return;
     }
     bool more = result == E_TRUNCATED &&
                 rows->load.offset / SEGMENT_BLOCK * SEGMENT_BLOCK > rows->load.window &&
                 rows->load.offset < device->segment_bytes;
-    rows->damaged = !more && rows->load.footer.generation == rows->generation &&
-                    segment_blocks_up(rows->data_end) < rows->load.footer.data_end;
+    bool cut_short = !more && rows->load.footer.generation == rows->generation &&
+                     segment_blocks_up(rows->data_end) < rows->load.footer.data_end;
     if (more)
         window_read(rows);
     else
-        finish(rows, 0);
-    worker_op_end(device->home);
+        finish(rows, cut_short ? E_CORRUPT : 0);
 }
 
 static void scan(struct rows *rows)
@@ -180,22 +174,19 @@ static bool table_take(struct rows *rows)
     return true;
 }
 
-static void table_done(struct io_op *op)
+static void table_done(struct steady_read *read, int result)
 {
-    struct rows *rows = rows_of(op);
-    struct disk_worker *home = rows->device->home;
-    bool ok = read_ok(rows, op);
-    rows->load.read += (uint32_t)rows->load.iov.iov_len;
-    uint32_t left = rows->load.buffer_len - rows->load.read;
-    if (ok && left > 0) {
+    struct rows *rows = rows_of(read);
+    rows->load.have += (uint32_t)read->iov.iov_len;
+    uint32_t left = rows->load.buffer_len - rows->load.have;
+    if (result == 0 && left > 0) {
         uint32_t n = left < DEVICE_OP_BYTES ? left : DEVICE_OP_BYTES;
-        read_at(rows, rows->load.read, rows->device->segment_bytes - left, n, table_done);
-    } else if (ok && table_take(rows)) {
+        read_at(rows, rows->load.have, rows->device->segment_bytes - left, n, table_done);
+    } else if (result == 0 && table_take(rows)) {
         finish(rows, 0);
     } else {
         scan(rows);
     }
-    worker_op_end(home);
 }
 
 static void table_read(struct rows *rows)
@@ -208,22 +199,25 @@ static void table_read(struct rows *rows)
         return;
     }
     rows->load.buffer_len = len;
-    rows->load.read = 0;
+    rows->load.have = 0;
     read_at(rows, 0, rows->device->segment_bytes - len, len < DEVICE_OP_BYTES ? len : DEVICE_OP_BYTES,
         table_done);
 }
 
-static void tail_done(struct io_op *op)
+static void tail_done(struct steady_read *read, int result)
 {
-    struct rows *rows = rows_of(op);
+    struct rows *rows = rows_of(read);
     struct device *device = rows->device;
+    if (result < 0) {
+        finish(rows, result);
+        return;
+    }
     struct bytes footer =
         bytes_of(rows->load.buffer + TAIL_BYTES - SEGMENT_FOOTER_BYTES, SEGMENT_FOOTER_BYTES);
-    bool ok = read_ok(rows, op) &&
-              segment_footer_decode(&rows->load.footer, footer, device->seed,
-                  device_segment_place(device, rows->segment), device->segment_bytes) == 0 &&
-              rows->load.footer.generation == rows->generation;
-    if (!ok)
+    bool good = segment_footer_decode(&rows->load.footer, footer, device->seed,
+                    device_segment_place(device, rows->segment), device->segment_bytes) == 0 &&
+                rows->load.footer.generation == rows->generation;
+    if (!good)
         scan(rows);
     else if (segment_table_len(rows->load.footer.row_count) > TAIL_BYTES)
         table_read(rows);
@@ -231,16 +225,14 @@ static void tail_done(struct io_op *op)
         finish(rows, 0);
     else
         scan(rows);
-    worker_op_end(device->home);
 }
 
 void rows_load(struct rows *rows)
 {
     rows->rows = NULL;
     rows->count = rows->capacity = rows->data_end = 0;
-    rows->scanned = rows->damaged = false;
+    rows->scanned = false;
     memset(&rows->load, 0, sizeof rows->load);
-    worker_op_begin(rows->device->home);
     rows->load.buffer = aligned_alloc(SEGMENT_BLOCK, TAIL_BYTES);
     CHECK(rows->load.buffer != NULL);
     rows->load.buffer_len = TAIL_BYTES;

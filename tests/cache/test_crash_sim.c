@@ -2,10 +2,11 @@
  * Crashes, by seeds: lives of the tier over the fake driver, each a random run of puts, replacements, gets,
  * removes, purges, flushes and, where admission waits for the second request, hits, which ends by a clean
  * stop, the death of the process or a loss of power: after any operation of the disk, those of opening,
- * recovering and closing included. Writes fail now and then, devices are away for a life, sizes change. A
- * model knows what may be found: no version that was older than one reported durable or than a remove or
- * purge that was answered, no wrong byte ever, and within a life nothing but the latest. What was durable and
- * left alone must be there after a death of the process, unless the device has gone round since.
+ * recovering and closing included. Writes fail now and then, and reads while a device is opened; devices are
+ * away for a life, sizes change. A model knows what may be found: no version that was older than one reported
+ * durable or than a remove or purge that was answered, no wrong byte ever, and within a life nothing but the
+ * latest. What was durable and left alone must be there after a death of the process, unless the device has
+ * gone round since.
  *
  * test_crash_sim [first seed] [count]. What fails prints the command that replays it, also when it ends by a
  * CHECK, a fault or a loop. tests/mutations shows what it finds.
@@ -51,11 +52,12 @@ struct sim {
     struct random random;
     struct model model;
     struct pending pending[PENDING];
-    int64_t clock; /* also the version of the next put */
-    bool heavy;    /* this life goes round the device several times */
-    bool second;   /* what admission refuses lies in memory until it is hit */
-    bool whole;    /* nothing may have been lost yet: no fault, no segment reclaimed */
-    unsigned gets; /* in flight */
+    int64_t clock;   /* also the version of the next put */
+    bool heavy;      /* this life goes round the device several times */
+    bool second;     /* what admission refuses lies in memory until it is hit */
+    bool unreadable; /* reads fail now and then, from an open on */
+    bool whole;      /* nothing may have been lost yet: no fault, no segment reclaimed */
+    unsigned gets;   /* in flight */
     uint64_t found, asked, recovered, lives, reclaimed, carried, cuts, demanded, hits;
 };
 
@@ -448,6 +450,21 @@ static void some_change(struct sim *sim)
     }
 }
 
+/* Reads that fail from before the open on: a few, somewhere, or all of a place. */
+static void some_read_fault(struct sim *sim)
+{
+    struct fake_fault fault = {.kinds = FAKE_READ, .error = -5};
+    if (random_below(&sim->random, 2) == 0) {
+        fault.skip = (unsigned)random_below(&sim->random, random_below(&sim->random, 2) == 0 ? 4 : 80);
+        fault.count = 1 + (unsigned)random_below(&sim->random, random_below(&sim->random, 3) == 0 ? 60 : 4);
+    } else {
+        fault.offset = MIB + random_below(&sim->random, 40 * MIB);
+        fault.len = 1 + random_below(&sim->random, MIB);
+    }
+    fake_disk_fail(sim->stage.io, &fault);
+    sim->whole = false;
+}
+
 static void live(struct sim *sim)
 {
     static const unsigned within[] = {12, 100, 1000};
@@ -457,8 +474,11 @@ static void live(struct sim *sim)
     some_change(sim);
     if (random_below(&sim->random, 3) != 0)
         arm(sim, ending, within[random_below(&sim->random, 3)]);
+    bool unreadable = sim->unreadable && random_below(&sim->random, 2) == 0;
+    if (unreadable)
+        some_read_fault(sim);
     int result = stage_open(stage);
-    assert_true(result == 0 || is_over(sim));
+    assert_true(result == 0 || is_over(sim) || unreadable);
     if (is_over(sim) && stage->config.device_count > 1)
         sim->whole = false; /* one may be behind the others: it starts empty */
     if (random_below(&sim->random, 4) == 0)
@@ -488,6 +508,7 @@ static void run(struct sim *sim, uint64_t seed)
     sim->second = random_below(&sim->random, 4) == 0;
     stage->config.admission = sim->second ? DISK_ADMIT_SECOND_REQUEST : DISK_ADMIT_ALWAYS;
     sim->whole = true;
+    sim->unreadable = random_below(&sim->random, 3) == 0;
     struct io_config config = {.choice = IO_FAKE, .fake_seed = seed};
     struct io_report report;
     assert_int_equal(io_create(&stage->io, &config, &report), 0);

@@ -86,6 +86,12 @@ MUTATIONS = {
         ("flush.c", "        fail(&device->held, write);", "        ;")],
     "purge records are not read at recovery": [
         ("recovery.c", "            apply_purge(recovery, row, segment_place + row->offset);", "            ;")],
+    "a segment that can't be read at open is taken for free": [
+        ("probes.c", "generation < device->super.dead_below && error < 0", "generation < device->super.dead_below && error > 0")],
+    "what starts empty for that is not declared dead first": [
+        ("opening.c", "    opening->supers_left = SUPERBLOCK_COPIES;\n    device_super_write(&opening->super);", "    serve(opening, false);")],
+    "what is older than an unread table is kept": [
+        ("recovery.c", "        drop_older(device, rows->generation);", "        ;")],
     "a header with a flipped bit ends a scan": [
         ("segment.c", "        if (result == 0)\n            return true;\n        at[bit", "        if (result == 0)\n            len = 0;\n        at[bit")],
     "the newer version of a damaged superblock is believed": [
