@@ -8,7 +8,13 @@
 const char *const cache_result_name[RESULT_COUNT] = {
     "HIT", "MISS", "PARTIAL", "REVALIDATED", "BYPASS", "NONE"};
 
-#define LOG_ROOM 8000
+#define LOG_ROOM LOG_LINE_MAX
+/* What of a key is always logged, and what of a Range field at most. */
+#define LOG_KEY_MIN 1024
+#define LOG_RANGE_MAX 128
+#define LOG_REST_MAX 1200
+static_assert(
+    6 * (LOG_KEY_MIN + LOG_RANGE_MAX) + LOG_REST_MAX <= LOG_ROOM, "JSON spells a byte by six at most");
 
 void request_restart(struct request *request)
 {
@@ -97,14 +103,15 @@ static void write_time(struct json *json, const struct proxy_worker *worker)
     json_put_string(json, "time", bytes_of(text, len));
 }
 
-static void log_line(struct request *request, enum cache_result result, uint64_t duration_ns)
+static struct bytes shortened(struct bytes text, size_t max)
 {
-    struct log *log = request->worker->proxy->parts.access_log;
-    if (!log)
-        return;
-    uint8_t text[LOG_ROOM];
-    struct writer w = writer_of(text, sizeof text);
-    struct json json = json_of(&w);
+    return bytes_of(text.ptr, text.len < max ? text.len : max);
+}
+
+static void write_line(struct writer *w, const struct request *request, struct bytes key,
+    enum cache_result result, uint64_t duration_ns)
+{
+    struct json json = json_of(w);
     json_open_object(&json, NULL);
     write_time(&json, request->worker);
     json_put_string(&json, "id", bytes_of(request->id, REQUEST_ID_LEN));
@@ -112,10 +119,9 @@ static void log_line(struct request *request, enum cache_result result, uint64_t
     json_put_string(&json, "method", request->http->method_text);
     json_put_string(&json, "bucket",
         request->bucket ? bytes_of_string(request->bucket->settings->name) : (struct bytes){0});
-    json_put_string(&json, "key", request->key);
-    struct bytes range = http_fields_value(&request->http->fields, BYTES("range"));
-    range.len = range.len < 256 ? range.len : 256;
-    json_put_string(&json, "range", range);
+    json_put_string(&json, "key", key);
+    json_put_string(
+        &json, "range", shortened(http_fields_value(&request->http->fields, BYTES("range")), LOG_RANGE_MAX));
     json_put_number(&json, "status", request->status);
     json_put_number(&json, "bytes", exchange_body_bytes(request->exchange));
     json_put_string(&json, "cache", bytes_of_string(cache_result_name[result]));
@@ -126,7 +132,22 @@ static void log_line(struct request *request, enum cache_result result, uint64_t
     json_put_ms(&json, "origin_ms", request->origin_ns);
     json_put_bool(&json, "complete", !request->gone && !exchange_is_dead(request->exchange));
     json_close_object(&json);
-    write_bytes(&w, BYTES("\n"));
+    write_bytes(w, BYTES("\n"));
+}
+
+/* Every request has its line, however long its key is. */
+static void log_line(const struct request *request, enum cache_result result, uint64_t duration_ns)
+{
+    struct log *log = request->worker->proxy->parts.access_log;
+    if (!log)
+        return;
+    uint8_t text[LOG_ROOM];
+    struct writer w = writer_of(text, sizeof text);
+    write_line(&w, request, request->key, result, duration_ns);
+    if (w.failed) {
+        w = writer_of(text, sizeof text);
+        write_line(&w, request, shortened(request->key, LOG_KEY_MIN), result, duration_ns);
+    }
     if (!w.failed)
         log_put(log, writer_bytes(&w));
 }

@@ -43,6 +43,20 @@ def test_one_line_a_request(yatagarasu):
         assert lines[answers[0].get("X-Request-ID")]["origin_ms"] > 0
 
 
+def test_a_long_request_is_logged_too(yatagarasu, faulty):
+    """A key of any length, of bytes that JSON spells with six letters each, and a range of such: the line is there, the key cut."""
+    ours = yatagarasu([servers.s3_bucket("s", faulty),
+                       {"name": "h", "path_prefix": "/h", "http": {"endpoint": faulty.endpoint}}])
+    table = [("/s/" + "k" * 8000, None, "k" * 1024), ("/s/" + "%01" * 1024, {"Range": "bytes=" + "\xff" * 300}, "\x01" * 1024),
+             ("/h/x?" + "q" * 8000, None, "/x?" + "q" * 1021), ("/s/" + "k" * 1024, None, "k" * 1024)]
+    answers = [ask(ours.port, path, fields) for path, fields, _ in table]
+    assert wait_until(lambda: len(ours.access_log()) == len(table)), [line["key"][:20] for line in ours.access_log()]
+    lines = {line["id"]: line for line in ours.access_log()}
+    for answer, (_, _, key) in zip(answers, table):
+        assert lines[answer.get("X-Request-ID")]["key"].startswith(key)
+        assert lines[answer.get("X-Request-ID")]["status"] == answer.status
+
+
 def test_answers_that_were_not_completed(yatagarasu, faulty):
     ours = yatagarasu([servers.s3_bucket("s", faulty, retry={"max_attempts": 1})])
     with Wire(ours.port) as wire:
