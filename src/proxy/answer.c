@@ -21,35 +21,42 @@ static void note_chunk(struct reply_facts *facts, bool memory, bool disk, bool *
     *absent |= !memory && !disk;
 }
 
-/* What of the reply is stored? Decides X-Cache before the first byte leaves. */
-static void survey(struct request *request, struct reply_facts *facts)
+/* Of one part, until it is clear that only some is stored. Beyond `left` chunks it is too many to tell, and
+ * not called a hit. */
+static void survey_part(const struct request *request, const struct part *part, struct reply_facts *facts,
+    bool *absent, unsigned *left)
 {
     struct cache *cache = request->worker->proxy->cache;
     struct memory *memory = cache_memory(cache);
     const struct head *head = &request->head;
+    for (uint64_t at = part->first; at < part->end; at = (at / head->chunk_bytes + 1) * head->chunk_bytes) {
+        if (*left == 0) {
+            *absent = true;
+            return;
+        }
+        (*left)--;
+        uint8_t buf[CHUNK_KEY_LEN];
+        struct item_key key = identity_chunk_key(buf, head->body_id, at / head->chunk_bytes);
+        bool in_memory = memory_has(memory, key);
+        note_chunk(facts, in_memory, !in_memory && cache_may_have(cache, key), absent);
+        if (*absent && (facts->in_memory || facts->on_disk))
+            return;
+    }
+}
+
+/* What of the reply is stored? Decides X-Cache before the first byte leaves. */
+static void survey(struct request *request, struct reply_facts *facts)
+{
     bool absent = false;
-    unsigned seen = 0;
+    unsigned left = SURVEY_CHUNKS_MAX;
     facts->presence = PRESENT_NONE;
     if (request->head_missed)
         return;
-    bool head_is_all = head->inline_body || request->http->method == HTTP_HEAD;
+    bool head_is_all = request->head.inline_body || request->http->method == HTTP_HEAD;
     facts->in_memory = request->head_tier == CACHE_MEMORY && head_is_all;
     facts->on_disk = request->head_tier == CACHE_DISK && head_is_all;
-    for (unsigned i = 0; i < request->part_count && !head_is_all; i++) {
-        const struct part *part = &request->parts[i];
-        for (uint64_t at = part->first; at < part->end;
-             at = (at / head->chunk_bytes + 1) * head->chunk_bytes) {
-            uint8_t buf[CHUNK_KEY_LEN];
-            struct item_key key = identity_chunk_key(buf, head->body_id, at / head->chunk_bytes);
-            bool in_memory = memory_has(memory, key);
-            bool on_disk = !in_memory && cache_may_have(cache, key);
-            if (++seen > SURVEY_CHUNKS_MAX)
-                in_memory = on_disk = false; /* too many to tell: not called a hit */
-            note_chunk(facts, in_memory, on_disk, &absent);
-            if (absent && (facts->in_memory || facts->on_disk))
-                break;
-        }
-    }
+    for (unsigned i = 0; i < request->part_count && !head_is_all; i++)
+        survey_part(request, &request->parts[i], facts, &absent, &left);
     bool some = facts->in_memory || facts->on_disk;
     facts->presence = !absent ? PRESENT_ALL : some ? PRESENT_SOME : PRESENT_NONE;
 }

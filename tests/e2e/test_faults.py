@@ -221,6 +221,19 @@ def test_206_of_another_version(stage):
     assert see(ours, key, None) == 200
 
 
+def test_what_is_stored_of_a_huge_object_is_told_at_once(stage):
+    """A petabyte of which only the head is stored has 2^32 chunks: they are not all looked for, and nobody waits meanwhile."""
+    ours, _ = stage
+    key = f"ok,size={2 ** 50}/huge"
+    assert ask(ours.port, f"/bad/{key}", method="HEAD").cache == "MISS"
+    with Wire(ours.port, timeout=20) as wire:
+        wire.request(f"/bad/{key}")
+        answer = wire.head()
+        assert answer.status == 200 and answer.cache == "MISS" and int(answer.get("Content-Length")) == 2 ** 50
+        wire.close(reset=True)
+    assert see(ours, "ok/beside", None) == 200
+
+
 def test_answers_after_all_that(stage):
     """The process that saw all this still serves."""
     ours, _ = stage
