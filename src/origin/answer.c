@@ -46,6 +46,8 @@ int answer_decide(
     const struct origin_request *request, struct bytes etag, uint64_t total, struct origin_head *head)
 {
     *head = (struct origin_head){.status = 200, .content_length = total, .total = total, .etag = etag};
+    if (total > ORIGIN_LENGTH_MAX)
+        return E_PROTOCOL;
     if (request->if_match.len > 0 && !answer_tags_match(request->if_match, etag, true))
         return E_CHANGED;
     if (request->if_none_match.len > 0 && answer_tags_match(request->if_none_match, etag, false)) {

@@ -8,7 +8,8 @@
 #include "origin/origin.h"
 
 /* Fills in head's status, content_length, first, last and total for an object of total bytes and this entity
- * tag. 0; E_CHANGED: if_match names another; -ERANGE: nothing of the range exists. */
+ * tag. 0; E_CHANGED: if_match names another; -ERANGE: nothing of the range exists; E_PROTOCOL beyond
+ * ORIGIN_LENGTH_MAX. */
 MUST_CHECK int answer_decide(
     const struct origin_request *request, struct bytes etag, uint64_t total, struct origin_head *head);
 /* Whether a list of entity tags, or "*", names this one. Weak tags never match strongly (RFC 9110 8.8.3.2).

@@ -70,6 +70,9 @@ void origin_client_stop(struct origin_client *client, void (*done)(void *context
 void origin_client_destroy(struct origin_client *client);
 
 #define ORIGIN_TO_END UINT64_MAX
+/* No object is longer: an answer that says so is nonsense. Sums of two lengths, and lengths rounded up to
+ * whole chunks, fit 64 bits. */
+#define ORIGIN_LENGTH_MAX (UINT64_C(1) << 62)
 
 struct origin_field {
     struct bytes name, value;

@@ -55,7 +55,8 @@ static bool parse_content_range(struct response *response, struct bytes value)
     struct bytes range = bytes_of(value.ptr, (size_t)(slash - value.ptr));
     struct bytes total = bytes_from(value, range.len + 1);
     response->range_has_total = !bytes_equal(total, BYTES("*"));
-    if (response->range_has_total && !bytes_to_u64(total, &response->total))
+    if (response->range_has_total &&
+        (!bytes_to_u64(total, &response->total) || response->total > ORIGIN_LENGTH_MAX))
         return false;
     if (bytes_equal(range, BYTES("*"))) {
         response->unsatisfied = true;
@@ -114,7 +115,8 @@ static bool note_field(struct response *response, struct bytes name, struct byte
         uint64_t before = response->length;
         bool again = response->has_length;
         response->has_length = true;
-        return bytes_to_u64(value, &response->length) && (!again || response->length == before);
+        return bytes_to_u64(value, &response->length) && response->length <= ORIGIN_LENGTH_MAX &&
+               (!again || response->length == before);
     }
     if (bytes_equal_nocase(name, BYTES("transfer-encoding"))) {
         bool again = response->chunked;

@@ -385,7 +385,7 @@ static int decode_fixed(struct head *head, struct reader *r, uint32_t lens[4])
     (void)read_u32(r);
     bool power_of_two = head->chunk_bytes && (head->chunk_bytes & (head->chunk_bytes - 1)) == 0;
     if (r->failed || version != HEAD_VERSION || !power_of_two || head->chunk_bytes > ITEM_VALUE_MAX ||
-        !head_has_length(head) || lens[2] > HEAD_FIELDS_MAX || lens[3] > HEAD_FIELDS_MAX ||
+        head->body_len > ORIGIN_LENGTH_MAX || lens[2] > HEAD_FIELDS_MAX || lens[3] > HEAD_FIELDS_MAX ||
         (head->lifetime_s != DELTA_SECONDS_NONE &&
             (head->lifetime_s < 0 || head->lifetime_s > DELTA_SECONDS_MAX)))
         return E_CORRUPT;

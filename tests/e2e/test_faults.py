@@ -221,6 +221,18 @@ def test_206_of_another_version(stage):
     assert see(ours, key, None) == 200
 
 
+def test_larger_than_any_object(stage):
+    """A length that no store has, whose sums with others would not fit 64 bits."""
+    ours, origin = stage
+    for size in (2 ** 62 + 1, 2 ** 63 - 1, 2 ** 64 - 2, 2 ** 64 - 1):
+        key = f"ok,size={size}"
+        assert ask(ours.port, f"/bad/{key}", method="HEAD").status == 502, size
+        for spec in ("bytes=0-9", "bytes=0-,0-", f"bytes={size - 10}-", "bytes=-10", f"bytes={size - 3}-{size - 2},0-1"):
+            assert ask(ours.port, f"/bad/{key}", {"Range": spec}).status in (416, 502), (size, spec)
+    answer = ask(ours.port, "/bad/ok,size=4611686018427387904", {"Range": "bytes=4611686018427387900-,0-3"})
+    assert answer.status == 206 and pattern(2 ** 62 - 4, 4, 1) in answer.body and pattern(0, 4, 1) in answer.body
+
+
 def test_what_is_stored_of_a_huge_object_is_told_at_once(stage):
     """A petabyte of which only the head is stored has 2^32 chunks: they are not all looked for, and nobody waits meanwhile."""
     ours, _ = stage
