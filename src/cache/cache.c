@@ -446,7 +446,7 @@ int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsi
     int result = 0;
     if (where & CACHE_PUT_DISK)
         result = disk_put(cache->disk, loop, item, asked); /* dropped ones are counted there */
-    else if (item_key(item).kind < ITEM_NEGATIVE)
+    else
         disk_forget(cache->disk, item_key(item));
     /* Who asks from now on must not be answered by a read that began before, even if memory has evicted the
      * item again. */

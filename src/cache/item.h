@@ -1,8 +1,8 @@
 /*
  * Items: what both tiers store. An item is a kind, a key and a value; the pair (kind, key) is its identity.
  *
- * Heads, chunks, vary, remove and purge items go to disk; negative and pass items live in memory only. The
- * cache doesn't look into values: heads are encoded by the proxy (proxy/head.h).
+ * All kinds go to disk, and their numbers are the format's. The cache doesn't look into values: heads are
+ * encoded by the proxy (proxy/head.h).
  *
  * A `struct item` is the memory form: metadata and key in a slot, the value in extents of the memory tier's
  * arena (4, 16, 64, 256 KiB, each 4 KiB-aligned), so that disk reads land in it and disk writes and sends
@@ -29,8 +29,6 @@ enum item_kind {
     ITEM_REMOVE = 4, /* hides an identity */
     ITEM_PURGE = 5,  /* hides many: see purge.h */
     ITEM_PURGE_OBJECT = 6,
-    ITEM_NEGATIVE = 16,
-    ITEM_PASS = 17,
 };
 
 #define ITEM_KEY_MAX 3072

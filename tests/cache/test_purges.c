@@ -111,7 +111,7 @@ static void what_a_purge_hides(void **state)
     assert_int_equal(judge("b/x", "", soft + 1), PURGE_CLEAR);
     add("", "", false);
     assert_int_equal(judge("c", "", 7), PURGE_GONE);
-    assert_int_equal(judge_at(ITEM_NEGATIVE, BYTES("c"), "", 7, PURGE_IN_MEMORY), PURGE_GONE);
+    assert_int_equal(judge_at(ITEM_VARY, BYTES("c"), "", 7, PURGE_IN_MEMORY), PURGE_GONE);
     assert_int_equal(judge_at(ITEM_CHUNK, BYTES("c"), "", 7, PURGE_IN_MEMORY), PURGE_CLEAR);
 }
 

@@ -127,7 +127,7 @@ static struct bytes filler_key(unsigned number)
 /* An item of 128 KiB that has been used as often as counts. */
 static void put_filler(struct rig *rig, unsigned number)
 {
-    struct item_key item_key = {ITEM_NEGATIVE, filler_key(number)};
+    struct item_key item_key = {ITEM_VARY, filler_key(number)};
     struct item *item;
     assert_int_equal(cache_take(rig->yata->cache, item_key, 128 << 10, &item), 0);
     item_filled_set(item, 128 << 10);
@@ -148,7 +148,7 @@ void rig_forget_memory(struct rig *rig)
     for (unsigned i = 0; i < count; i++)
         put_filler(rig, i);
     for (unsigned i = 0; i < count; i++)
-        (void)memory_remove(rig->yata->memory, (struct item_key){ITEM_NEGATIVE, filler_key(i)}, UINT64_MAX);
+        (void)memory_remove(rig->yata->memory, (struct item_key){ITEM_VARY, filler_key(i)}, UINT64_MAX);
 }
 
 void on_done(void *context, int result)
