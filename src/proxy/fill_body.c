@@ -93,10 +93,10 @@ enum boundary { BOUNDARY_GO, BOUNDARY_WAIT, BOUNDARY_STOP };
 /* At the start of a piece: is it wanted, and now? Lock held. */
 static enum boundary judge_boundary(struct flight *flight)
 {
-    uint64_t fastest;
+    uint64_t slowest, fastest;
     if (flight->storing && flight_claimed_by_other(flight, flight->at))
         return BOUNDARY_STOP;
-    if (!flight_fastest(flight, &fastest))
+    if (!flight_positions(flight, &slowest, &fastest))
         return is_cheap(flight) ? BOUNDARY_GO : BOUNDARY_STOP;
     uint64_t lead = FLIGHT_LEAD_BYTES < fill_ring_bytes(flight) ? FLIGHT_LEAD_BYTES : fill_ring_bytes(flight);
     if (under_pressure(flight))
@@ -110,10 +110,10 @@ static enum boundary judge_boundary(struct flight *flight)
  * passed, and under pressure of what the fastest has. Lock held. */
 static void trim_pieces(struct flight *flight)
 {
-    uint64_t fastest;
+    uint64_t slowest, fastest;
     bool elsewhere = is_replaceable(flight) || (flight->storing && !head_has_length(&flight->head));
     bool tight = flight->solo || (elsewhere && under_pressure(flight));
-    if (!flight_fastest(flight, &fastest))
+    if (!flight_positions(flight, &slowest, &fastest))
         fastest = flight->at;
     while (flight->piece_count == FLIGHT_PIECES ||
            (tight && flight->piece_count &&
@@ -186,9 +186,9 @@ static void retry_later(struct flight *flight)
  * flight from going on. */
 static int take_piece_again(struct flight *flight, struct flight_piece *piece)
 {
-    uint64_t slowest;
+    uint64_t slowest, fastest;
     flight_lock(flight);
-    if (is_replaceable(flight) && flight_slowest(flight, &slowest))
+    if (is_replaceable(flight) && flight_positions(flight, &slowest, &fastest))
         while (flight->piece_count &&
                flight->pieces[flight->piece_first].from + flight->pieces[flight->piece_first].len <= slowest)
             flight_drop_piece(flight);

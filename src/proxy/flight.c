@@ -144,24 +144,14 @@ void flight_poke(struct flight *flight)
     io_post(flight->loop, &flight->poke);
 }
 
-bool flight_fastest(const struct flight *flight, uint64_t *position)
+bool flight_positions(const struct flight *flight, uint64_t *slowest, uint64_t *fastest)
 {
-    *position = 0;
+    *slowest = UINT64_MAX;
+    *fastest = 0;
     for (struct list_node *n = flight->waiters.next; n != &flight->waiters; n = n->next) {
         const struct flight_waiter *waiter = CONTAINER_OF(n, struct flight_waiter, node);
-        if (waiter->position > *position)
-            *position = waiter->position;
-    }
-    return !list_empty(&flight->waiters);
-}
-
-bool flight_slowest(const struct flight *flight, uint64_t *position)
-{
-    *position = UINT64_MAX;
-    for (struct list_node *n = flight->waiters.next; n != &flight->waiters; n = n->next) {
-        const struct flight_waiter *waiter = CONTAINER_OF(n, struct flight_waiter, node);
-        if (waiter->position < *position)
-            *position = waiter->position;
+        *slowest = waiter->position < *slowest ? waiter->position : *slowest;
+        *fastest = waiter->position > *fastest ? waiter->position : *fastest;
     }
     return !list_empty(&flight->waiters);
 }

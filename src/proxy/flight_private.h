@@ -93,10 +93,8 @@ void flight_unref_locked(struct flight *flight);
 bool flight_claimed_by_other(const struct flight *flight, uint64_t position);
 /* The first byte after `position` that another flight has claimed of the same body. Lock held. */
 uint64_t flight_claim_border(const struct flight *flight, uint64_t position);
-/* Highest position of a waiter; false when there is none. Lock held. */
-bool flight_fastest(const struct flight *flight, uint64_t *position);
-/* The lowest. */
-bool flight_slowest(const struct flight *flight, uint64_t *position);
+/* The lowest and the highest position of a waiter; false when there is none. Lock held. */
+bool flight_positions(const struct flight *flight, uint64_t *slowest, uint64_t *fastest);
 /* Asks the leader's loop to look again: resume, or end for want of waiters. Lock held. */
 void flight_poke(struct flight *flight);
 void flight_drop_piece(struct flight *flight);
