@@ -331,24 +331,22 @@ static void log_buckets(struct boot *boot)
     }
 }
 
+/* What waits to be written lies in the memory tier; what the disk tier holds is beside it. */
 static void log_memory(struct boot *boot)
 {
-    const struct settings *settings = boot->settings;
     struct memory_stats memory;
     struct disk_stats disk = {0};
     memory_stats(boot->memory, &memory);
     if (boot->disk)
         disk_stats(boot->disk, &disk);
-    uint64_t write_buffer = boot->disk ? settings->cache.disk_config.write_buffer_bytes : 0;
-    uint64_t tier = disk.memory_limit_bytes;
     BOOT_INFO(boot,
-        "memory: %llu MiB %s + %llu MiB disk write buffer + %llu MiB disk tier, and at most %u MiB + "
-        "%u MiB "
-        "a worker + %u KiB a "
-        "connection beside",
-        (unsigned long long)(memory.budget_bytes / MIB), settings->cache.memory ? "memory tier" : "buffers",
-        (unsigned long long)(write_buffer / MIB), (unsigned long long)((tier + MIB - 1) / MIB),
-        BOOT_MEMORY_BASE_MIB, BOOT_MEMORY_WORKER_MIB, BOOT_MEMORY_CONNECTION_KIB);
+        "memory: %llu MiB %s (of them at most %llu MiB wait to be written) + %llu MiB disk tier, and at most "
+        "%u MiB + %u MiB a worker + %u KiB a connection beside",
+        (unsigned long long)(memory.budget_bytes / MIB),
+        boot->settings->cache.memory ? "memory tier" : "buffers",
+        (unsigned long long)(disk.waiting_limit_bytes / MIB),
+        (unsigned long long)((disk.memory_limit_bytes + MIB - 1) / MIB), BOOT_MEMORY_BASE_MIB,
+        BOOT_MEMORY_WORKER_MIB, BOOT_MEMORY_CONNECTION_KIB);
 }
 
 static void log_start(struct boot *boot)
