@@ -1,6 +1,8 @@
 """Installs into a folder and uses the library from there, as another program would: shared and static, from C and C++.
 
-usage: consumer.py SOURCE_ROOT BUILD_ROOT CC
+usage: consumer.py SOURCE_ROOT BUILD_ROOT CC WITHOUT_URING
+
+The last one runs a program where io_uring is forbidden: with it, the driver that examples get is the portable one.
 """
 import os
 import pathlib
@@ -12,6 +14,9 @@ import tempfile
 
 source, build, compiler = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3].split()
 compiler = [word for word in compiler if not word.endswith("ccache")]
+DRIVERS = {"as the kernel allows": []}
+if subprocess.run([sys.argv[4], "true"]).returncode == 0:
+    DRIVERS["portable"] = [sys.argv[4]]
 failures = []
 
 
@@ -52,14 +57,19 @@ def examples(prefix, folder, libraries):
                 continue
             linked = "libyata.so.1" in run(["readelf", "-d", program])
             check(linked == (kind == "shared"), f"{program.name} is linked to the other library")
-            cache = folder / "cache.data"
-            cache.unlink(missing_ok=True)
-            said = run([program, cache, *([path] if path.stem == "memo" else [])], env=env, timeout=60)
-            print(said, end="")
-            if path.stem == "memo":
-                check("(counted)" in said, "the memo remembers what it never saw")
-                again = run([program, cache, path], env=env, timeout=60)
-                check("(remembered)" in again, f"the memo forgot: {again}")
+            for driver, under in DRIVERS.items():
+                example([*under, program], path, driver, folder / "cache.data", env)
+
+
+def example(command, path, driver, cache, env):
+    cache.unlink(missing_ok=True)
+    arguments = [cache, path] if path.stem == "memo" else [cache]
+    said = run([*command, *arguments], env=env, timeout=60)
+    print(f"{path.stem}, {driver}: {said}", end="")
+    if path.stem == "memo":
+        check("(counted)" in said, "the memo remembers what it never saw")
+        again = run([*command, *arguments], env=env, timeout=60)
+        check("(remembered)" in again, f"the memo forgot: {again}")
 
 
 def manual(prefix, names):
