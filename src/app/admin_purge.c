@@ -133,7 +133,7 @@ unsigned admin_purge_write(struct writer *w, const struct admin_purge *asked, in
     put_text(&json, "prefix", purge->prefix);
     put_text(&json, "tag", purge->tag);
     json_put_bool(&json, "soft", purge->soft);
-    if (purge->key.len)
+    if (purge->key.len && !purge->has_variations)
         write_stored(&json, purge);
     json_put_number(&json, "sequence", purge->sequence);
     json_put_bool(&json, "durable", result == 0);

@@ -148,6 +148,8 @@ unsigned cache_info_write(struct writer *w, const struct proxy_look *look, int r
 {
     if (result == E_MISSING)
         return write_error(w, 404, "no bucket is configured under this name");
+    if (result == E_UNSUPPORTED)
+        return write_error(w, 400, "of a generic HTTP origin a path alone names nothing that is stored");
     if (result < 0)
         return write_error(w, 400, "the key is too long");
     struct json json = json_of(w);

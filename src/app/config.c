@@ -10,6 +10,7 @@
 
 #define MB (UINT64_C(1) << 20)
 #define NEGATIVE_TTL_S 10
+#define HEURISTIC_MAX_S 86400
 #define CONFIG_MEMORY_MAX ((size_t)64 << 20)
 
 /* Settings with everything they point to. */
@@ -106,12 +107,22 @@ static void set_status(struct caching *caching, unsigned status, int64_t ttl_s)
     caching->statuses[at] = (struct caching_status){(uint16_t)status, ttl_s};
 }
 
-/* S3: objects that say nothing live for the configured time; what is not there is remembered for a moment. */
+/* S3: objects that say nothing live for the configured time; what is not there is remembered for a moment.
+ * Any other HTTP server: the standards' rules. */
 static void build_caching(const struct config_scope *scope, uint64_t ttl_s, struct caching *caching)
 {
     *caching = (struct caching){.enabled = true, .ttl_s = (int64_t)ttl_s};
-    set_status(caching, 404, NEGATIVE_TTL_S);
-    set_status(caching, 410, NEGATIVE_TTL_S);
+    if (scope->has_http) {
+        *caching = (struct caching){.enabled = true,
+            .generic = true,
+            .ttl_s = DELTA_SECONDS_NONE,
+            .heuristic_max_s = HEURISTIC_MAX_S,
+            .set_cookie = SET_COOKIE_PASS,
+            .honor_client = true};
+    } else {
+        set_status(caching, 404, NEGATIVE_TTL_S);
+        set_status(caching, 410, NEGATIVE_TTL_S);
+    }
     for (unsigned i = 0; i < scope->status_count; i++)
         set_status(caching, (unsigned)scope->statuses[i].values[KEY_STATUS_STATUS].number,
             (int64_t)scope->statuses[i].values[KEY_STATUS_TTL].number);

@@ -83,6 +83,42 @@ unsigned forwarded_make(enum forwarded_style style, const struct http_fields *fi
     UNREACHABLE();
 }
 
+/* The next `name=value` of an element; a semicolon inside a quoted string does not split. */
+static bool next_pair(struct bytes *element, struct bytes *pair)
+{
+    bool quoted = false;
+    size_t end = 0;
+    for (; end < element->len && (quoted || element->ptr[end] != ';'); end++) {
+        if (quoted && element->ptr[end] == '\\' && end + 1 < element->len)
+            end++;
+        else if (element->ptr[end] == '"')
+            quoted = !quoted;
+    }
+    bool some = element->len > 0;
+    *pair = bytes_trim(bytes_of(element->ptr, end));
+    *element = bytes_from(*element, end < element->len ? end + 1 : end);
+    return some;
+}
+
+static bool is_address(struct bytes pair)
+{
+    return pair.len >= 4 && (bytes_equal_nocase(bytes_of(pair.ptr, 4), BYTES("for=")) ||
+                                (bytes_equal_nocase(bytes_of(pair.ptr, 3), BYTES("by="))));
+}
+
+void forwarded_write_claims(const struct http_fields *fields, struct writer *w)
+{
+    struct http_list list = http_list_of(fields, BYTES("forwarded"));
+    for (struct bytes element; http_list_next(&list, &element);) {
+        for (struct bytes pair; next_pair(&element, &pair);)
+            if (pair.len > 0 && !is_address(pair)) {
+                write_bytes(w, pair);
+                write_u8(w, ';');
+            }
+        write_u8(w, ',');
+    }
+}
+
 struct bytes via_value(unsigned minor)
 {
     return minor == 0 ? BYTES("1.0 " VIA_NAME) : BYTES("1.1 " VIA_NAME);

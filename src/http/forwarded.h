@@ -27,6 +27,10 @@ bool forwarded_replaces(enum forwarded_style style, struct bytes name);
 unsigned forwarded_make(enum forwarded_style style, const struct http_fields *fields,
     const struct forwarded_facts *facts, struct writer *w, struct http_field lines[FORWARDED_FIELDS_MAX]);
 
+/* What the client's own Forwarded claims beside addresses (host, proto and whatever else), in one spelling;
+ * nothing where it claims nothing. */
+void forwarded_write_claims(const struct http_fields *fields, struct writer *w);
+
 /* Our line of Via, to stand behind those that are there: "1.1 yatagarasu". minor: of the message received.
  * Static. */
 struct bytes via_value(unsigned minor);

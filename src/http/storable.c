@@ -26,8 +26,7 @@ static bool has_time(const struct storable_input *input)
            input->control->max_age_s != DELTA_SECONDS_NONE || input->has_expires || input->has_ttl;
 }
 
-/* 3.5 */
-static bool authorization_allowed(const struct cache_control *control)
+bool storable_by_authorized(const struct cache_control *control)
 {
     return control->must_revalidate || control->is_public || control->s_maxage_s != DELTA_SECONDS_NONE;
 }
@@ -45,7 +44,7 @@ enum storable storable_judge(const struct storable_input *input)
         return STORABLE_NOT_NO_STORE;
     if (control->is_private)
         return STORABLE_NOT_PRIVATE;
-    if (input->authorization && !authorization_allowed(control))
+    if (input->authorization && !storable_by_authorized(control))
         return STORABLE_NOT_AUTHORIZED;
     bool by_heuristics = input->heuristics && status_is_heuristic(input->status);
     return has_time(input) || control->is_public || by_heuristics ? STORABLE : STORABLE_NOT_ALLOWED;

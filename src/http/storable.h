@@ -30,6 +30,8 @@ struct storable_input {
     bool heuristics; /* may be used */
 };
 
+/* 3.5: whether the answer to a request with Authorization may be stored, as far as that goes. */
+bool storable_by_authorized(const struct cache_control *control);
 enum storable storable_judge(const struct storable_input *input);
 
 /* RFC 9110 15.1: 200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501. */

@@ -173,7 +173,7 @@ static void start_reply(struct request *request, struct reply_facts *facts)
         return;
     }
     if (request->http->method == HTTP_HEAD) {
-        reply_head_only(request, 200, request->lines, request->reply_len);
+        reply_head_only(request, request->status, request->lines, request->reply_len);
         return;
     }
     request->step = STEP_DELIVER;
@@ -217,9 +217,22 @@ static void answer_get(struct request *request, bool range_applies)
         start_reply(request, &facts);
 }
 
+/* A generic origin's answer that is no representation to choose from: as it is. */
+static void answer_as_it_is(struct request *request)
+{
+    struct reply_facts facts = {0};
+    request->status = request->head.status;
+    plan_single(request, 0, request->head.body_len);
+    start_reply(request, &facts);
+}
+
 void request_answer(struct request *request)
 {
     const struct head *head = &request->head;
+    if (head->status != 200) {
+        answer_as_it_is(request);
+        return;
+    }
     bool has_range = request->range_verdict != RANGE_NONE;
     struct validators validators = {
         .etag = head->etag,

@@ -34,6 +34,7 @@ struct caching_status {
 
 struct caching {
     bool enabled;            /* false: passes */
+    bool generic;            /* of any HTTP server: what means something to S3 only is as any other field */
     int64_t ttl_s;           /* DELTA_SECONDS_NONE: none configured */
     bool ttl_overrides;      /* s-maxage, max-age and Expires too; else it fills in where they are silent */
     int64_t heuristic_max_s; /* longest time by heuristics (RFC 9111 4.2.2); 0: none are used */

@@ -322,6 +322,7 @@ static void begin(struct request *request)
                                           .status = request->status,
                                           .field_lines = request->lines,
                                           .body_len = request->reply_len,
+                                          .dated = request->dated,
                                       });
 }
 
@@ -402,6 +403,12 @@ void request_leave_disk(struct request *request)
     request_deliver(request);
 }
 
+/* What only passes through may be a stream of events: its head does not wait for a first byte. */
+static bool head_goes_alone(const struct request *request)
+{
+    return request->pass && request->caching->generic && !request->begun && request->head_missed;
+}
+
 void request_deliver(struct request *request)
 {
     if (request->sending || request->ending || request->step != STEP_DELIVER)
@@ -410,7 +417,7 @@ void request_deliver(struct request *request)
     if (!gather(request, &count))
         return;
     bool last = request->part_at == request->part_count;
-    if (count == 0 && !last) {
+    if (count == 0 && !last && !head_goes_alone(request)) {
         request_wait(request, waits_for_disk(request) ? WAIT_DISK : WAIT_ORIGIN);
         return;
     }

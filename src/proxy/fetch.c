@@ -9,7 +9,9 @@
  */
 #include <errno.h>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "proxy/pass.h"
 #include "proxy/request.h"
 
 static void note_origin(struct request *request)
@@ -33,9 +35,38 @@ static void drop_head(struct request *request)
     request->head_tier = CACHE_NONE;
 }
 
+/* RFC 9111 4: a fetch is shared as far as what it brings may be used again. Of S3 all get the same; of a
+ * generic origin, which was asked with the leader's fields, what must be asked about each time is the
+ * leader's. */
+static bool is_shareable(const struct request *request, const struct head *head)
+{
+    int64_t now_s = (int64_t)(io_wall_ns(request->worker->loop) / NS_PER_S);
+    return !request->caching->generic || !request->collapsed ||
+           (!head->no_cache && head_fresh_for(head, request->caching, now_s) > 0);
+}
+
+/* Is the answer that came for this request's values of the fields that select? Then it is known by their
+ * identity from now on. */
+static bool is_for_us(struct request *request)
+{
+    struct flight_facts facts;
+    flight_facts(&request->waiter, &facts);
+    if (!facts.variant)
+        return true;
+    return request_select(request, facts.variant) && bytes_equal(request->identity, facts.store_identity);
+}
+
 static void head_arrived(struct request *request, const struct head *head)
 {
     note_origin(request);
+    bool shareable = is_shareable(request, head);
+    if (!shareable || !is_for_us(request)) {
+        flight_leave(&request->waiter);
+        request->alone |= !shareable;
+        request->not_modified = false;
+        request_restart(request);
+        return;
+    }
     request->validated = true;
     if (request->not_modified && request->head_item == NULL) {
         flight_leave(&request->waiter);
@@ -117,10 +148,21 @@ static void when_idle(struct flight_waiter *waiter)
         request_deliver(request);
 }
 
+/* RFC 9110 15.2: for whoever led it here. */
+static void interim_arrived(struct flight_waiter *waiter, const struct origin_head *head)
+{
+    struct request *request = CONTAINER_OF(waiter, struct request, waiter);
+    if (request->begun || request->ending)
+        return;
+    exchange_interim(
+        request->exchange, head->status, pass_plain_lines(request, head->fields, head->field_count));
+}
+
 static bool waiter_ready(struct request *request)
 {
     CHECK(!request->waiter.flight);
     request->waiter.loop = request->worker->loop;
+    request->waiter.interim = interim_arrived;
     request->waiter.wake = flight_waiter_idle(&request->waiter) ? woken : when_idle;
     return flight_waiter_idle(&request->waiter);
 }
@@ -131,11 +173,18 @@ static struct flight_spec basic_spec(const struct request *request)
         .bucket = request->bucket,
         .caching = request->caching,
         .identity = request->identity,
+        .base_identity = request->base_identity,
+        .variant = request->variant,
+        .alone = request->alone,
+        .authorized = request->authorized,
         .key = request->key,
         .version_id = request->version_id,
         .request_id = bytes_of(request->id, REQUEST_ID_LEN),
         .pass = request->pass,
         .last = ORIGIN_TO_END,
+        .target = request->target,
+        .host = request->bucket->settings->http.preserve_host ? request->http->host : (struct bytes){0},
+        .fields = request->shared_fields,
     };
 }
 
@@ -146,9 +195,12 @@ static bool single_range(const struct request *request)
            request->range_set->specs[0].kind != RANGE_SUFFIX && !request->conditions.if_range.ptr;
 }
 
+/* Not every server knows HEAD: a generic one is asked for it only by who wants it. */
 static bool needs_head_first(const struct request *request)
 {
     const struct conditions *conditions = &request->conditions;
+    if (request->caching->generic)
+        return false;
     return conditions->if_none_match.ptr || conditions->if_modified_since.ptr ||
            (request->range_verdict != RANGE_NONE && !single_range(request));
 }
@@ -171,18 +223,40 @@ static bool has_validator(const struct head *head)
     return head->etag.len > 0 || head->has_last_modified;
 }
 
-struct flight_spec request_revalidation(const struct request *request)
+/* With which fields a generic origin is asked. False: the arena is exhausted. */
+static bool know_fields(struct request *request)
 {
-    struct flight_spec spec = basic_spec(request);
-    spec.revalidate = has_validator(&request->head);
-    spec.stored = &request->head;
-    spec.stored_item = request->head_item;
-    spec.head_only = request->http->method == HTTP_HEAD;
-    return spec;
+    return !request->caching->generic || pass_shared_fields(request);
+}
+
+static void refuse_fields(struct request *request)
+{
+    reply_error(request, 431, "the request needs too much memory", (struct bytes){0});
+}
+
+bool request_revalidation(struct request *request, struct flight_spec *spec)
+{
+    if (!know_fields(request))
+        return false;
+    *spec = basic_spec(request);
+    spec->alone = false; /* one for all who find it stale */
+    spec->revalidate = has_validator(&request->head);
+    spec->stored = &request->head;
+    spec->stored_item = request->head_item;
+    spec->head_only = request->http->method == HTTP_HEAD;
+    return true;
 }
 
 void request_fetch(struct request *request)
 {
+    if (request->pass && request->caching->generic) {
+        request_pass(request);
+        return;
+    }
+    if (!know_fields(request)) {
+        refuse_fields(request);
+        return;
+    }
     request->step = STEP_FETCH;
     request->asked = true;
     request_wait(request, WAIT_ORIGIN);
@@ -256,6 +330,13 @@ enum fetch_bytes request_fetch_bytes(struct request *request)
     uint64_t chunk = request->at / head->chunk_bytes;
     if (!waiter_ready(request))
         return BYTES_LATER;
+    if (!know_fields(request)) {
+        if (request->begun)
+            request_cut(request);
+        else
+            refuse_fields(request);
+        return BYTES_ENDED;
+    }
     struct flight_spec spec = basic_spec(request);
     spec.go_on = spec.ranged = true;
     spec.stored = head;
@@ -321,6 +402,13 @@ static bool is_origins_fault(const struct flight_failure *failure)
     return failure->status >= 500 && failure->error != E_CHANGED && failure->error != E_CANCELED;
 }
 
+/* What a fetch for all can't make sense of may still be an answer for one. */
+static bool should_pass(const struct request *request, const struct flight_failure *failure)
+{
+    return request->caching->generic && !request->pass &&
+           (failure->error == E_PROTOCOL || failure->error == E_TOO_LARGE);
+}
+
 void request_flight_failed(struct request *request)
 {
     struct flight_failure failure;
@@ -336,7 +424,16 @@ void request_flight_failed(struct request *request)
     if (is_origins_fault(&failure) && request_use_stale(request))
         return;
     if (again && request->restarts < REQUEST_RESTARTS_MAX) {
-        request->head_first |= failure.error == -ERANGE; /* it is shorter than asked for: how long is it? */
+        /* It is shorter than asked for: how long is it? */
+        bool short_of = failure.error == -ERANGE;
+        request->head_first |= short_of && !request->caching->generic;
+        request->whole_only |= short_of && request->caching->generic;
+        drop_head(request);
+        request_restart(request);
+        return;
+    }
+    if (should_pass(request, &failure)) {
+        request->pass = true;
         drop_head(request);
         request_restart(request);
         return;

@@ -126,7 +126,7 @@ static void fetch_done(struct origin_fetch *fetch)
     if (!error && flight->put_head_at_end && !flight->stopped && flight->at == flight->end)
         fill_put_head_late(flight);
     if (says_stored_is_gone(error) && flight->spec.stored)
-        cache_forget(flight->flights->cache, identity_head_key(flight->identity));
+        cache_forget(flight->flights->cache, identity_head_key(flight->store_identity));
     if (error)
         mark_failure(flight);
     end(flight);
@@ -158,8 +158,23 @@ static struct origin_request request_of(struct flight *flight)
         .if_match = spec->go_on ? flight->stored.etag : (struct bytes){0},
         .if_none_match = spec->revalidate ? flight->stored.etag : (struct bytes){0},
         .if_modified_since = modified_since(flight),
+        .target = spec->target,
+        .host = spec->host,
+        .fields = flight->fields,
+        .field_count = spec->fields.count,
         .request_id = spec->request_id,
     };
+}
+
+/* 1xx: for the leader, in whose name it was asked; on its loop, where it can't leave meanwhile. */
+static void interim(struct origin_fetch *fetch, const struct origin_head *head)
+{
+    struct flight *flight = fill_flight_of(fetch);
+    flight_lock(flight);
+    struct flight_waiter *leader = flight->leader;
+    flight_unlock(flight);
+    if (leader != NULL && leader->interim != NULL)
+        leader->interim(leader, head);
 }
 
 void fill_start(struct flight *flight)
@@ -169,6 +184,7 @@ void fill_start(struct flight *flight)
     flight->marks_generation = marks_generation(flight->worker->proxy->marks);
     fetch->request = request_of(flight);
     fetch->head = fill_head;
+    fetch->interim = interim;
     fetch->body = fill_body;
     fetch->done = fetch_done;
     if (flight->spec.revalidate)

@@ -11,8 +11,10 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "http/etag.h"
 
 #define PASS_TTL_S 60
+#define PASS_ERROR_TTL_S 5
 
 /* An item with the encoded head and, for an inline body, room behind it. */
 static struct item *head_item(struct flight *flight, const struct head *head)
@@ -21,8 +23,8 @@ static struct item *head_item(struct flight *flight, const struct head *head)
     struct item *item = NULL;
     uint8_t *text = arena_take(&flight->arena, encoded);
     uint64_t len = encoded + (head->inline_body ? head->body_len : 0);
-    if (!text ||
-        cache_take(flight->flights->cache, identity_head_key(flight->identity), (uint32_t)len, &item) < 0)
+    if (!text || cache_take(flight->flights->cache, identity_head_key(flight->store_identity), (uint32_t)len,
+                     &item) < 0)
         return NULL;
     struct writer w = writer_of(text, encoded);
     head_encode(head, &w);
@@ -48,29 +50,56 @@ static bool same_representation(const struct head *a, const struct head *b)
            a->chunk_bytes == b->chunk_bytes;
 }
 
+/* Of generic origins every final status is stored where something allows it (storable.h). An error of the
+ * server's own is gone in a moment: only where a time is stated or configured for it. */
+static bool is_kept(const struct flight *flight, const struct head *head)
+{
+    return head->status < 500 || head->lifetime_s > 0 ||
+           caching_status_ttl(flight->spec.caching, head->status) > 0;
+}
+
+/* A HEAD of a generic origin may be answered with less care than GET (no length, or 0): it only freshens. */
+static bool is_loose(const struct flight *flight, const struct head *head)
+{
+    const struct flight_spec *spec = &flight->spec;
+    return spec->caching->generic && spec->head_only &&
+           !(spec->stored && same_representation(head, &flight->stored));
+}
+
 /* May answers like this one be stored? */
 static bool allowed(const struct flight *flight, const struct head *head)
 {
-    return flight->spec.caching->enabled && !head->no_store &&
+    return flight->spec.caching->enabled && !head->no_store && is_kept(flight, head) &&
            (!head_has_length(head) || head->body_len <= flight->spec.bucket->settings->max_item_bytes);
 }
 
 /* May this answer be stored, and its fetch shared? */
 static bool storable(const struct flight *flight, const struct head *head, const struct origin_head *answer)
 {
-    return !flight->spec.pass && allowed(flight, head) &&
-           (head_rest_fetchable(head) || (answer->status == 200 && !flight->spec.head_only));
+    return !flight->spec.pass && allowed(flight, head) && !is_loose(flight, head) &&
+           (head_rest_fetchable(head) || (answer->status != 206 && !flight->spec.head_only));
+}
+
+/* What is found under the object's name; outdated, it is not put. */
+static void put_found(struct flight *flight, struct item *item)
+{
+    item_complete(item);
+    flight_lock(flight); /* between this look and the put nobody outdates it */
+    if (!flight->outdated)
+        fill_put(flight, item, fill_tiers(flight), 0);
+    flight_unlock(flight);
 }
 
 void fill_put_head(struct flight *flight, struct item *item)
 {
-    item_complete(item);
-    fill_put(flight, item, fill_tiers(flight), 0);
+    put_found(flight, item);
 }
 
-static struct head_times times(const struct flight *flight)
+static struct head_asked asked(const struct flight *flight)
 {
-    return (struct head_times){
+    return (struct head_asked){
+        .authorized = flight->spec.authorized,
+        .cookie = http_fields_find(&flight->spec.fields, BYTES("cookie")) != NULL,
         .request_s = flight->request_s,
         .response_s = (int64_t)(io_wall_ns(flight->loop) / NS_PER_S),
     };
@@ -95,8 +124,16 @@ static void store_freshened(struct flight *flight, const struct head *fresh)
     if (item)
         fill_put_head(flight, item);
     else
-        cache_forget(flight->flights->cache, identity_head_key(flight->identity));
+        cache_forget(flight->flights->cache, identity_head_key(flight->store_identity));
     item_unref(&item);
+}
+
+/* RFC 9111 4.3.4: by its tag, where it has one. */
+static bool names_another(const struct head *stored, const struct origin_head *answer)
+{
+    struct etag ours, theirs;
+    return stored->etag.len > 0 && answer->etag.len > 0 && etag_parse(stored->etag, &ours) &&
+           etag_parse(answer->etag, &theirs) && !etag_weak_equal(ours, theirs);
 }
 
 /* 304: the stored head with new fields and times, under the same body id. */
@@ -104,9 +141,11 @@ static int take_not_modified(struct flight *flight, const struct origin_head *an
 {
     if (!flight->spec.revalidate)
         return E_PROTOCOL;
+    if (names_another(&flight->stored, answer))
+        return E_CHANGED;
     struct head fresh;
     int result =
-        head_freshen(&fresh, &flight->stored, answer, flight->spec.caching, times(flight), &flight->arena);
+        head_freshen(&fresh, &flight->stored, answer, flight->spec.caching, asked(flight), &flight->arena);
     if (result < 0)
         return result;
     read_tags(flight, &fresh);
@@ -117,6 +156,7 @@ static int take_not_modified(struct flight *flight, const struct origin_head *an
     flight_lock(flight);
     flight->head = fresh;
     flight->head_known = flight->head_published = flight->not_modified = true;
+    flight->solo = flight->spec.caching->generic && fresh.no_store;
     flight->at = flight->end = 0;
     flight->claim_end = 0;
     flight->phase = FLIGHT_FILLING;
@@ -125,11 +165,58 @@ static int take_not_modified(struct flight *flight, const struct origin_head *an
     return 0;
 }
 
+/* S3 is asked with none of the client's fields: nothing selects. */
+static bool selects(const struct flight *flight)
+{
+    return flight->spec.caching->generic && !flight->spec.go_on;
+}
+
+static bool put_vary(struct flight *flight)
+{
+    uint8_t text[VARIANT_ENCODED_MAX];
+    struct writer w = writer_of(text, sizeof text);
+    struct item *item = NULL;
+    variant_encode(&flight->variant, &w);
+    CHECK(!w.failed);
+    struct bytes value = writer_bytes(&w);
+    if (cache_take(flight->flights->cache, identity_vary_key(flight->spec.base_identity), (uint32_t)value.len,
+            &item) < 0)
+        return false;
+    item_append(item, value);
+    put_found(flight, item);
+    item_unref(&item);
+    cache_forget(flight->flights->cache, identity_head_key(flight->spec.base_identity));
+    return true;
+}
+
+/* Under which identity is this answer kept? False: under none, it can't be stored. */
+static bool choose_variant(struct flight *flight, const struct head *head)
+{
+    struct vary_names names;
+    uint8_t buf[ITEM_KEY_MAX];
+    struct bytes identity;
+    struct variant variant = flight->variant;
+    bool fits = false, grown = variant_names_of(head->fields, &names) != VARY_NEVER &&
+                               variant_merge(&variant, &names, &fits);
+    if (variant.names.len == 0)
+        return fits;
+    if (!fits ||
+        !variant_identity(buf, flight->spec.base_identity, &variant, &flight->spec.fields, &identity))
+        return false;
+    struct bytes copy = arena_copy(&flight->arena, identity);
+    if (!copy.ptr)
+        return false;
+    flight->variant = variant;
+    flight->varies = true;
+    flight->store_identity = copy;
+    return !grown || put_vary(flight);
+}
+
 /* Decides what becomes of a new representation, before waiters see it. */
 static void decide_storing(struct flight *flight, struct head *head, const struct origin_head *answer)
 {
-    bool whole = answer->status == 200 || (answer->first == 0 && answer->last + 1 == answer->total);
-    flight->storing = storable(flight, head, answer);
+    bool whole = answer->status != 206 || (answer->first == 0 && answer->last + 1 == answer->total);
+    flight->storing = storable(flight, head, answer) && (!selects(flight) || choose_variant(flight, head));
     if (flight->spec.stored && same_representation(head, &flight->stored))
         memcpy(head->body_id, flight->stored.body_id, BODY_ID_LEN);
     head->inline_body = flight->storing && whole && head->body_len <= HEAD_INLINE_MAX &&
@@ -162,13 +249,20 @@ static bool is_in_store(const struct flight *flight)
     return flight->storing && !flight->inline_body && !flight->put_head_at_end;
 }
 
+/* An error need not say anything of what is stored (RFC 9111 4.3.3), but that it is gone. */
+static bool replaces(unsigned status)
+{
+    return status < 400 || status == 404 || status == 410;
+}
+
 /* Waiters may be told of a new version before it is stored, or though it may not be stored. From then on
  * nobody may find the old one: who looks it up joins this flight instead. */
 static void hide_replaced(struct flight *flight, const struct head *head)
 {
     bool same = flight->spec.stored && head->etag.len > 0 && bytes_equal(head->etag, flight->stored.etag);
-    if (flight->spec.caching->enabled && !flight->spec.go_on && !is_in_store(flight) && !same)
-        cache_forget(flight->flights->cache, identity_head_key(flight->identity));
+    if (flight->spec.caching->enabled && !flight->spec.go_on && !is_in_store(flight) && !same &&
+        replaces(head->status))
+        cache_forget(flight->flights->cache, identity_head_key(flight->store_identity));
 }
 
 /* What may not be stored is not waited for by those who ask next; what passed because of that may be stored
@@ -177,8 +271,10 @@ static void mark_pass(struct flight *flight, const struct head *head)
 {
     if (!flight->spec.caching->enabled)
         return;
+    if (flight->spec.authorized)
+        return; /* says nothing of what others get */
     if (!allowed(flight, head))
-        fill_mark(flight, MARK_PASS, 0, PASS_TTL_S);
+        fill_mark(flight, MARK_PASS, 0, head->status < 500 ? PASS_TTL_S : PASS_ERROR_TTL_S);
     else
         marks_remove(flight->worker->proxy->marks, flight->identity);
 }
@@ -217,10 +313,22 @@ static void announce(struct flight *flight, const struct head *head, uint64_t fi
     flight_unlock(flight);
 }
 
+/* A server error that a stored answer may stand in for (RFC 5861 4). */
+static bool fails_for_stale(const struct flight *flight, const struct origin_head *answer)
+{
+    const struct caching *caching = flight->spec.caching;
+    bool error =
+        answer->status == 500 || answer->status == 502 || answer->status == 503 || answer->status == 504;
+    if (!error || !flight->spec.stored)
+        return false;
+    int64_t window_s = head_stale_if_error(&flight->stored, caching);
+    return window_s > 0 && head_fresh_for(&flight->stored, caching, asked(flight).response_s) + window_s > 0;
+}
+
 static int take_representation(struct flight *flight, const struct origin_head *answer)
 {
     struct head head;
-    int result = head_from_origin(&head, answer, flight->spec.caching, times(flight),
+    int result = head_from_origin(&head, answer, flight->spec.caching, asked(flight),
         fill_settings(flight)->cache.chunk_bytes, &flight->arena);
     if (result < 0)
         return result;
@@ -231,6 +339,10 @@ static int take_representation(struct flight *flight, const struct origin_head *
         if (!same_representation(&head, &flight->stored))
             return E_CHANGED;
     }
+    if (head.status != 200 && (flight->spec.go_on || fails_for_stale(flight, answer)))
+        return flight->spec.go_on ? E_CHANGED : E_PROTOCOL;
+    struct vary_names names;
+    head.no_store |= selects(flight) && variant_names_of(head.fields, &names) == VARY_NEVER;
     read_tags(flight, &head);
     settle_store(flight, &head, answer);
     bool partial = answer->status == 206;
@@ -259,7 +371,7 @@ void fill_head(struct origin_fetch *fetch, const struct origin_head *answer)
 static bool overtaken(struct flight *flight)
 {
     struct head newer;
-    struct item *item = cache_find(flight->flights->cache, identity_head_key(flight->identity));
+    struct item *item = cache_find(flight->flights->cache, identity_head_key(flight->store_identity));
     bool later =
         item && head_decode(&newer, item, &flight->arena) == 0 && newer.response_s > flight->head.response_s;
     item_unref(&item);

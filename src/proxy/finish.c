@@ -28,6 +28,9 @@ void request_restart(struct request *request)
     flight_unref(&request->head_flight);
     request->head_known = request->head_missed = request->not_modified = false;
     request->head_tier = CACHE_NONE;
+    request->identity = request->base_identity;
+    request->variant = NULL;
+    request->variant_known = false;
     request->bytes_memory = request->bytes_disk = request->bytes_origin = 0;
     request_lookup(request);
 }

@@ -234,6 +234,8 @@ static bool brings(const struct flight *flight, const struct flight_spec *spec)
         return false;
     if (spec->go_on)
         return claims(flight, spec->stored->body_id, spec->first);
+    if (flight->spec.alone || spec->alone)
+        return false;
     if (flight->spec.go_on || (flight->head_known && flight->solo) || is_past_joining(flight) ||
         is_purged(flight))
         return false;
@@ -253,6 +255,40 @@ static void waiter_add(struct flight *flight, struct flight_waiter *waiter, uint
     flight->refs++;
 }
 
+/* With what a generic origin is asked in the leader's name, and variants are chosen by. */
+static void copy_fields(struct flight *flight, const struct http_fields *from)
+{
+    struct arena *arena = &flight->arena;
+    struct http_field *fields = arena_take(arena, (from->count + 1) * sizeof *fields);
+    struct origin_field *asked = arena_take(arena, (from->count + 1) * sizeof *asked);
+    CHECK(fields && asked); /* SHARED_FIELDS_MAX fits the arena many times */
+    for (unsigned i = 0; i < from->count; i++) {
+        fields[i].name = asked[i].name = arena_copy(arena, from->fields[i].name);
+        fields[i].value = asked[i].value = arena_copy(arena, from->fields[i].value);
+        CHECK(fields[i].name.ptr && fields[i].value.ptr);
+    }
+    flight->spec.fields.fields = fields;
+    flight->fields = asked;
+}
+
+static void copy_spec(struct flight *flight, const struct flight_spec *spec)
+{
+    struct arena *arena = &flight->arena;
+    flight->spec = *spec;
+    flight->spec.identity = flight->identity = flight->store_identity = arena_copy(arena, spec->identity);
+    flight->spec.base_identity = arena_copy(arena, spec->base_identity);
+    flight->spec.key = arena_copy(arena, spec->key);
+    flight->spec.version_id = arena_copy(arena, spec->version_id);
+    flight->spec.request_id = arena_copy(arena, spec->request_id);
+    flight->spec.target = arena_copy(arena, spec->target);
+    flight->spec.host = arena_copy(arena, spec->host);
+    if (spec->caching->generic)
+        copy_fields(flight, &spec->fields);
+    flight->varies = spec->variant != NULL;
+    if (spec->variant)
+        flight->variant = *spec->variant;
+}
+
 static struct flight *flight_make(
     struct proxy_worker *worker, struct flight_stripe *stripe, const struct flight_spec *spec)
 {
@@ -263,11 +299,7 @@ static struct flight *flight_make(
     flight->stripe = stripe;
     flight->worker = worker;
     flight->loop = worker->loop;
-    flight->spec = *spec;
-    flight->spec.identity = flight->identity = arena_copy(&flight->arena, spec->identity);
-    flight->spec.key = arena_copy(&flight->arena, spec->key);
-    flight->spec.version_id = arena_copy(&flight->arena, spec->version_id);
-    flight->spec.request_id = arena_copy(&flight->arena, spec->request_id);
+    copy_spec(flight, spec);
     flight->pass = spec->pass;
     if (spec->stored) {
         CHECK(head_copy(&flight->stored, spec->stored, &flight->arena));
@@ -354,7 +386,7 @@ enum flight_entry flight_enter(
     struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter)
 {
     struct flights *flights = worker->proxy->flights;
-    struct flight_stripe *stripe = stripe_of(flights, spec->identity);
+    struct flight_stripe *stripe = stripe_of(flights, spec->base_identity);
     enum flight_entry entry = FLIGHT_JOINED;
     CHECK(pthread_mutex_lock(&stripe->lock) == 0);
     struct flight *flight = spec->pass ? NULL : find_joinable(stripe, spec);
@@ -368,6 +400,8 @@ enum flight_entry flight_enter(
     }
     if (flight)
         waiter_add(flight, waiter, spec->ranged ? spec->first : 0);
+    if (entry == FLIGHT_LED)
+        flight->leader = waiter;
     CHECK(pthread_mutex_unlock(&stripe->lock) == 0);
     if (entry == FLIGHT_JOINED)
         counter_add(&flights->stats->flights_joined, 1);
@@ -381,7 +415,7 @@ enum flight_entry flight_enter(
 void flight_enter_alone(struct proxy_worker *worker, const struct flight_spec *spec)
 {
     struct flights *flights = worker->proxy->flights;
-    struct flight_stripe *stripe = stripe_of(flights, spec->identity);
+    struct flight_stripe *stripe = stripe_of(flights, spec->base_identity);
     CHECK(!spec->pass && !spec->go_on);
     CHECK(pthread_mutex_lock(&stripe->lock) == 0);
     struct flight *flight = find_joinable(stripe, spec) ? NULL : lead(worker, stripe, spec);
@@ -399,6 +433,8 @@ void flight_leave(struct flight_waiter *waiter)
         return;
     flight_lock(flight);
     list_remove(&waiter->node);
+    if (flight->leader == waiter)
+        flight->leader = NULL;
     waiter->flight = NULL;
     waiter->waiting = false;
     if (flight->paused || list_empty(&flight->waiters))
@@ -409,14 +445,20 @@ void flight_leave(struct flight_waiter *waiter)
 
 /* ---- seeing ---- */
 
+/* What can't be shared is the first waiter's; of a generic origin the leader's, in whose name it was asked.
+ */
+static bool is_whose(const struct flight *flight, const struct flight_waiter *waiter)
+{
+    return flight->spec.caching->generic ? flight->leader == waiter : flight->waiters.next == &waiter->node;
+}
+
 enum flight_sight flight_see_head(struct flight_waiter *waiter, const struct head **head)
 {
     struct flight *flight = waiter->flight;
     enum flight_sight sight = FLIGHT_WAIT;
     flight_lock(flight);
     if (flight->head_known) {
-        bool alone = flight->waiters.next == &waiter->node;
-        sight = flight->solo && !alone ? FLIGHT_UNSHARED : FLIGHT_READY;
+        sight = flight->solo && !is_whose(flight, waiter) ? FLIGHT_UNSHARED : FLIGHT_READY;
         *head = &flight->head;
     } else if (flight->phase == FLIGHT_ENDED) {
         sight = FLIGHT_FAILED;
@@ -494,8 +536,27 @@ void flight_facts(const struct flight_waiter *waiter, struct flight_facts *facts
         .pass = flight->pass,
         .stored = !flight->pass,
         .status = flight->origin_status,
+        .variant = flight->varies ? &flight->variant : NULL,
+        .store_identity = flight->store_identity,
         .origin_ns = flight->origin_ns,
         .clear_of = flight->clear_of,
     };
     flight_unlock(flight);
+}
+
+void flights_outdate(struct flights *flights, struct bytes base_identity)
+{
+    struct flight_stripe *stripe = stripe_of(flights, base_identity);
+    CHECK(pthread_mutex_lock(&stripe->lock) == 0);
+    for (struct list_node *n = stripe->flights.next, *next; n != &stripe->flights; n = next) {
+        struct flight *flight = CONTAINER_OF(n, struct flight, node);
+        next = n->next;
+        if (!bytes_equal(flight->spec.base_identity, base_identity))
+            continue;
+        flight->outdated = true;
+        flight_unlist(flight);
+    }
+    cache_forget(flights->cache, identity_head_key(base_identity));
+    cache_forget(flights->cache, identity_vary_key(base_identity));
+    CHECK(pthread_mutex_unlock(&stripe->lock) == 0);
 }

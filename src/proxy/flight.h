@@ -18,7 +18,9 @@
  *
  * What may not be stored is a *pass*: one waiter, outside the table. What has no strong validator comes once,
  * and is shared only where all of it fits the pieces that are kept. Who joined and learns that it is not goes
- * its own way (FLIGHT_UNSHARED).
+ * its own way (FLIGHT_UNSHARED). A generic origin was asked with the leader's fields, so what it answered for
+ * one is for the leader only, also when the leader is gone; and what may not be used again without asking is
+ * asked for alone.
  *
  * Where the origin does not say the length, it is known when all has come (flight_body_len). Until then only
  * this fetch can bring the rest, so a waiter that falls out of the pieces stays in the flight and reads what
@@ -42,6 +44,7 @@
 #include "origin/origin.h"
 #include "proxy/head.h"
 #include "proxy/stats.h"
+#include "proxy/variant.h"
 
 #define FLIGHT_CLAIM_BYTES (UINT64_C(16) << 20)
 #define FLIGHT_LEAD_BYTES (UINT64_C(4) << 20)
@@ -55,6 +58,8 @@ struct proxy_worker;
 
 struct flight_waiter {
     void (*wake)(struct flight_waiter *waiter); /* set by the owner; on its loop */
+    /* A 1xx answer came for the flight that this waiter leads; may be NULL. Calls nothing of flights. */
+    void (*interim)(struct flight_waiter *waiter, const struct origin_head *head);
     struct io_loop *loop;
     /* flight.c's: */
     struct flight *flight;
@@ -69,6 +74,12 @@ struct flight_spec {
     struct bucket *bucket;
     const struct caching *caching;                      /* of the key; lives as long as the settings */
     struct bytes identity, key, version_id, request_id; /* copied */
+    struct bytes target, host;                          /* of a generic origin: what it is asked; copied */
+    struct http_fields fields;                          /* and with which lines; copied */
+    struct bytes base_identity;                         /* of the object; `identity` may be a variant's */
+    const struct variant *variant;                      /* that it is made with, or NULL; copied */
+    bool alone;      /* shared with nobody, though what comes may be stored */
+    bool authorized; /* Authorization is among the fields */
     bool head_only;
     bool ranged; /* [first, last], chunk-aligned unless pass */
     uint64_t first, last;
@@ -134,12 +145,20 @@ void flight_failure(const struct flight_waiter *waiter, struct flight_failure *f
 struct flight_facts {
     bool not_modified; /* a revalidation was answered 304 */
     bool pass;
-    bool stored;        /* what comes is being stored */
-    unsigned status;    /* the origin's */
+    bool stored;     /* what comes is being stored */
+    unsigned status; /* the origin's */
+    /* Once the head is known: the fields that select, and the identity it is kept under; NULL where none do.
+     * They borrow from the flight. */
+    const struct variant *variant;
+    struct bytes store_identity;
     uint64_t origin_ns; /* from asking to the first byte; 0 while unknown */
     uint64_t clear_of;  /* what it brings is hidden by later purges */
 };
 void flight_facts(const struct flight_waiter *waiter, struct flight_facts *facts);
+
+/* What is stored of this object is outdated, all variants: it is forgotten, and no flight that runs stores
+ * any more of what it was asked before. */
+void flights_outdate(struct flights *flights, struct bytes base_identity);
 
 struct flight *flight_ref(struct flight *flight);
 void flight_unref(struct flight **flight);

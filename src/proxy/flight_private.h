@@ -44,6 +44,8 @@ struct flight {
     struct list_node waiters;
     enum flight_phase phase;
     bool pass, head_known, head_published, not_modified, stopped;
+    bool outdated;                /* nothing of it is stored any more */
+    struct flight_waiter *leader; /* NULL: it is gone, or there was none */
     bool solo;      /* can't be shared: a pass, or bytes that come once and don't fit the ring of pieces */
     bool overtaken; /* another flight was led for this body: chunks ahead may be stored already */
     struct flight_failure failure;
@@ -58,6 +60,10 @@ struct flight {
 
     /* Written by the leader under the lock before head_known, immutable after. */
     struct head head;
+    struct bytes store_identity; /* of the head: `identity`, or that of the variant that came */
+    struct variant variant;
+    bool varies;
+    const struct origin_field *fields; /* spec.fields as the origin wants them */
 
     /* The leader's loop's. */
     struct io_message poke;

@@ -19,8 +19,25 @@ enum {
     FLAG_LAST_MODIFIED = 8,
     FLAG_MUST_REVALIDATE = 16,
     FLAG_S_MAXAGE = 32,
-    FLAG_IMMUTABLE = 64
+    FLAG_IMMUTABLE = 64,
+    FLAG_FOR_AUTHORIZED = 128
 };
+
+static bool is_among(const struct bytes *names, size_t count, struct bytes name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (bytes_equal_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
+/* Of any server's: framing, what each reply has anew, and what would be said twice. */
+static bool generic_is_dropped(struct bytes name)
+{
+    static const struct bytes dropped[] = {BYTES("content-length"), BYTES("content-range"), BYTES("date"),
+        BYTES("age"), BYTES("x-cache"), BYTES("x-request-id")};
+    return is_among(dropped, sizeof dropped / sizeof *dropped, name);
+}
 
 /* Field lines that belong to one transfer or one hop, are made anew for each reply, or say nothing to a
  * client. */
@@ -48,9 +65,9 @@ static bool field_is_dropped(struct bytes name, const struct caching *caching)
         BYTES("x-request-id"),
         BYTES("proxy-connection"),
     };
-    for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
-        if (bytes_equal_nocase(name, dropped[i]))
-            return true;
+    if (caching->generic ? generic_is_dropped(name)
+                         : is_among(dropped, sizeof dropped / sizeof *dropped, name))
+        return true;
     return caching->set_cookie == SET_COOKIE_STRIP && bytes_equal_nocase(name, BYTES("set-cookie"));
 }
 
@@ -77,18 +94,18 @@ static struct bytes find(const struct origin_head *answer, struct bytes name)
     return (struct bytes){0};
 }
 
-static void read_times(struct head *head, const struct origin_head *answer, struct head_times times)
+static void read_times(struct head *head, const struct origin_head *answer, struct head_asked asked)
 {
     struct bytes date = find(answer, BYTES("date"));
-    if (!date.ptr || !date_parse(date, times.response_s, &head->date_s))
-        head->date_s = times.response_s;
+    if (!date.ptr || !date_parse(date, asked.response_s, &head->date_s))
+        head->date_s = asked.response_s;
     struct bytes age = find(answer, BYTES("age"));
-    head->response_s = times.response_s;
+    head->response_s = asked.response_s;
     head->initial_age_s = age_initial(&(struct age_input){
         .age_value_s = age.ptr ? age_parse(age) : 0,
         .date_s = head->date_s,
-        .request_time_s = times.request_s,
-        .response_time_s = times.response_s,
+        .request_time_s = asked.request_s,
+        .response_time_s = asked.response_s,
     });
 }
 
@@ -113,7 +130,7 @@ static int drop_named(struct head *head, const struct cache_control *control, st
     return 0;
 }
 
-static bool has_line(struct bytes fields, struct bytes wanted)
+bool head_has_line(struct bytes fields, struct bytes wanted)
 {
     struct head_line line;
     while (head_next_line(&fields, &line))
@@ -127,7 +144,7 @@ static int read_targeted(
     struct bytes fields, struct bytes wanted, struct cache_control *control, struct arena *arena)
 {
     struct head_line line;
-    if (!has_line(fields, wanted))
+    if (!head_has_line(fields, wanted))
         return 0;
     uint8_t *joined = arena_take(arena, fields.len);
     if (!joined)
@@ -178,7 +195,7 @@ static bool has_configured_ttl(const struct head *head, const struct caching *ca
 }
 
 static int read_freshness(
-    struct head *head, const struct caching *caching, int64_t now_s, struct arena *arena)
+    struct head *head, const struct caching *caching, struct head_asked asked, struct arena *arena)
 {
     struct cache_control control;
     struct bytes expires;
@@ -192,27 +209,33 @@ static int read_freshness(
         .expires = expires,
         .date_s = head->date_s,
         .bucket_ttl_s = DELTA_SECONDS_NONE,
-        .now_s = now_s,
+        .now_s = asked.response_s,
     });
     struct storable_input storable = {
         .control = &control,
         .status = head->status,
         .reads = true,
+        .authorization = asked.authorized,
         .has_expires = expires.ptr != NULL,
         .has_ttl = has_configured_ttl(head, caching),
-        .heuristics = caching->heuristic_max_s > 0,
+        .heuristics = caching->heuristic_max_s > 0 && !asked.cookie,
     };
-    bool cookie = caching->set_cookie == SET_COOKIE_PASS && has_line(head->fields, BYTES("set-cookie"));
+    bool cookie = caching->set_cookie == SET_COOKIE_PASS && head_has_line(head->fields, BYTES("set-cookie"));
     bool speaks = freshness.source != FRESHNESS_DEFAULT && freshness.source != FRESHNESS_NO_STORE;
-    head->no_store = cookie || storable_judge(&storable) != STORABLE;
+    /* What can neither be used nor be asked about is not worth its place. */
+    bool useless =
+        caching->generic && !speaks && !storable.has_ttl && head->etag.len == 0 && !head->has_last_modified;
+    head->no_store = cookie || useless || storable_judge(&storable) != STORABLE;
     head->no_cache = control.no_cache;
     head->lifetime_s = speaks ? freshness.lifetime_s : DELTA_SECONDS_NONE;
     head->must_revalidate = control.must_revalidate || control.proxy_revalidate;
     head->has_s_maxage = control.s_maxage_s != DELTA_SECONDS_NONE;
     head->immutable = control.immutable;
+    head->for_authorized = storable_by_authorized(&control);
     head->stale_while_revalidate_s = control.stale_while_revalidate_s;
     head->stale_if_error_s = control.stale_if_error_s;
-    return drop_named(head, &control, arena);
+    /* Who gets a generic origin's answer alone gets all of it. */
+    return caching->generic && head->no_store ? 0 : drop_named(head, &control, arena);
 }
 
 static void read_validators(struct head *head, struct bytes etag, struct bytes last_modified, int64_t now_s)
@@ -225,9 +248,11 @@ static void read_validators(struct head *head, struct bytes etag, struct bytes l
 }
 
 int head_from_origin(struct head *head, const struct origin_head *answer, const struct caching *caching,
-    struct head_times times, uint32_t chunk_bytes, struct arena *arena)
+    struct head_asked asked, uint32_t chunk_bytes, struct arena *arena)
 {
     uint64_t body_len = answer->status == 206 ? answer->total : answer->content_length;
+    if (answer->status == 204 || answer->status == 304)
+        body_len = 0;
     if (body_len == UINT64_MAX && answer->status == 206)
         return E_PROTOCOL;
     size_t room = 0;
@@ -241,21 +266,22 @@ int head_from_origin(struct head *head, const struct origin_head *answer, const 
         return E_TOO_LARGE;
     struct writer w = writer_of(lines, room), s = writer_of(sums, room);
     for (unsigned i = 0; i < answer->field_count; i++)
-        if (field_is_checksum(answer->fields[i].name))
+        if (!caching->generic && field_is_checksum(answer->fields[i].name))
             write_line(&s, answer->fields[i]);
         else if (!field_is_dropped(answer->fields[i].name, caching))
             write_line(&w, answer->fields[i]);
     *head = (struct head){
-        .status = 200,
+        .status = answer->status == 206 ? 200 : (uint16_t)answer->status,
         .chunk_bytes = chunk_bytes,
         .body_len = body_len,
         .fields = writer_bytes(&w),
         .checksum_fields = answer->status == 200 ? writer_bytes(&s) : (struct bytes){0},
     };
     random_os(head->body_id, sizeof head->body_id);
-    read_times(head, answer, times);
-    read_validators(head, etag, answer->last_modified, times.response_s);
-    return read_freshness(head, caching, times.response_s, arena);
+    read_times(head, answer, asked);
+    read_validators(head, etag, answer->last_modified, asked.response_s);
+    head->strong &= head->status == 200; /* parts of anything else are not asked for */
+    return read_freshness(head, caching, asked, arena);
 }
 
 /* What a 304 can't change: it names the representation we hold, the stored bytes are as encoded as they are,
@@ -278,7 +304,7 @@ static void write_kept(struct writer *w, struct bytes stored, const struct origi
 }
 
 int head_freshen(struct head *head, const struct head *stored, const struct origin_head *answer,
-    const struct caching *caching, struct head_times times, struct arena *arena)
+    const struct caching *caching, struct head_asked asked, struct arena *arena)
 {
     size_t room = stored->fields.len;
     for (unsigned i = 0; i < answer->field_count; i++)
@@ -295,10 +321,11 @@ int head_freshen(struct head *head, const struct head *stored, const struct orig
     CHECK(!w.failed);
     *head = *stored;
     head->fields = writer_bytes(&w);
-    read_times(head, answer, times);
+    read_times(head, answer, asked);
     if (answer->last_modified.len)
-        read_validators(head, stored->etag, answer->last_modified, times.response_s);
-    return read_freshness(head, caching, times.response_s, arena);
+        read_validators(head, stored->etag, answer->last_modified, asked.response_s);
+    asked.authorized = asked.cookie = false; /* what is stored could be */
+    return read_freshness(head, caching, asked, arena);
 }
 
 uint32_t head_encoded_bytes(const struct head *head)
@@ -330,7 +357,8 @@ void head_encode(const struct head *head, struct writer *w)
         (uint8_t)((head->inline_body ? FLAG_INLINE : 0) | (head->strong ? FLAG_STRONG : 0) |
                   (head->no_cache ? FLAG_NO_CACHE : 0) | (head->has_last_modified ? FLAG_LAST_MODIFIED : 0) |
                   (head->must_revalidate ? FLAG_MUST_REVALIDATE : 0) |
-                  (head->has_s_maxage ? FLAG_S_MAXAGE : 0) | (head->immutable ? FLAG_IMMUTABLE : 0)));
+                  (head->has_s_maxage ? FLAG_S_MAXAGE : 0) | (head->immutable ? FLAG_IMMUTABLE : 0) |
+                  (head->for_authorized ? FLAG_FOR_AUTHORIZED : 0)));
     write_u16(w, head->status);
     write_u32(w, head->chunk_bytes);
     write_u64(w, head->body_len);
@@ -365,6 +393,7 @@ static int decode_fixed(struct head *head, struct reader *r, uint32_t lens[4])
         .must_revalidate = flags & FLAG_MUST_REVALIDATE,
         .has_s_maxage = flags & FLAG_S_MAXAGE,
         .immutable = flags & FLAG_IMMUTABLE,
+        .for_authorized = flags & FLAG_FOR_AUTHORIZED,
         .status = read_u16(r),
         .chunk_bytes = read_u32(r),
         .body_len = read_u64(r),

@@ -28,6 +28,7 @@ struct head {
     bool must_revalidate; /* or proxy-revalidate: never to be used stale */
     bool has_s_maxage;    /* stale only by what the answer itself allows (RFC 9111 5.2.2.10) */
     bool immutable;
+    bool for_authorized; /* RFC 9111 3.5: may be stored from and given to who asks with Authorization */
     uint16_t status;
     uint32_t chunk_bytes;
     uint64_t
@@ -41,17 +42,19 @@ struct head {
     uint32_t encoded_bytes; /* where an inline body begins */
 };
 
-/* From an origin's 200 or 206. Field lines are copied into the arena; the body id is new. 0, or E_TOO_LARGE
- * when the fields exceed HEAD_FIELDS_MAX, or E_PROTOCOL for a 206 without the whole's length. */
-struct head_times {
+/* From an origin's 200 or 206, or of a generic one any other. Field lines are copied into the arena; the body
+ * id is new. 0, or E_TOO_LARGE when the fields exceed HEAD_FIELDS_MAX, or E_PROTOCOL for a 206 without the
+ * whole's length. */
+struct head_asked {
+    bool authorized, cookie; /* the origin was sent Authorization, Cookie of a client */
     int64_t request_s, response_s;
 };
 MUST_CHECK int head_from_origin(struct head *head, const struct origin_head *answer,
-    const struct caching *caching, struct head_times times, uint32_t chunk_bytes, struct arena *arena);
+    const struct caching *caching, struct head_asked asked, uint32_t chunk_bytes, struct arena *arena);
 /* A 304: the stored head with the fields of the answer in place of those of the same name (RFC 9111 3.2), new
  * times, the same body. */
 MUST_CHECK int head_freshen(struct head *head, const struct head *stored, const struct origin_head *answer,
-    const struct caching *caching, struct head_times times, struct arena *arena);
+    const struct caching *caching, struct head_asked asked, struct arena *arena);
 
 /* Bytes of the encoding, without the body. */
 uint32_t head_encoded_bytes(const struct head *head);
@@ -94,6 +97,9 @@ static inline uint64_t head_chunk_count(const struct head *head)
 {
     return (head->body_len + head->chunk_bytes - 1) / head->chunk_bytes;
 }
+
+/* Whether a line of that name is among the field lines. */
+bool head_has_line(struct bytes fields, struct bytes name);
 
 /* One of head->fields. */
 struct head_line {

@@ -30,6 +30,42 @@ static int encoded_byte(struct bytes text)
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
+/* `_` is as `-`: to what hands fields on as variables (CGI, WSGI) they are one. */
+static uint8_t shared_letter(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c == '_' ? '-' : c;
+}
+
+static bool begins_with(struct bytes name, struct bytes lower)
+{
+    if (name.len < lower.len)
+        return false;
+    for (size_t i = 0; i < lower.len; i++)
+        if (shared_letter(name.ptr[i]) != lower.ptr[i])
+            return false;
+    return true;
+}
+
+static bool is_called(struct bytes name, struct bytes lower)
+{
+    return name.len == lower.len && begins_with(name, lower);
+}
+
+bool http_key_has_field(struct bytes name)
+{
+    static const struct bytes families[] = {BYTES("x-forwarded-"), BYTES("x-original-"), BYTES("x-rewrite-"),
+        BYTES("x-http-"), BYTES("x-envoy-original-")};
+    static const struct bytes names[] = {BYTES("x-host"), BYTES("x-method-override"), BYTES("x-scheme"),
+        BYTES("x-url-scheme"), BYTES("front-end-https")};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (is_called(name, names[i]))
+            return true;
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (begins_with(name, families[i]))
+            return !is_called(name, BYTES("x-forwarded-for"));
+    return false;
+}
+
 struct bytes http_key_rest(struct bytes raw_path, size_t decoded_len)
 {
     while (decoded_len-- > 0 && raw_path.len > 0)

@@ -19,6 +19,11 @@ struct query_rules {
     unsigned drop_count;
 };
 
+/* Whether servers and frameworks are known to follow such a field past the target (X-Forwarded-Host,
+ * X-Original-URL, X-HTTP-Method-Override and their like): then it is a part of the key. Addresses are none
+ * of them. */
+bool http_key_has_field(struct bytes name);
+
 /* What of the raw path lies behind its first `decoded_len` bytes once decoded; "/" where nothing does. The
  * path decodes (target_decode_path). */
 struct bytes http_key_rest(struct bytes raw_path, size_t decoded_len);

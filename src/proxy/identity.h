@@ -2,10 +2,11 @@
  * Keys of cache items.
  *
  * The identity of an object is (scheme and endpoint, S3 bucket, decoded object key, version id), joined by
- * NUL, which none of them may contain: never a name or number from the configuration, because the cache
- * outlives the configuration. A head is kept under its identity, a chunk under the body id of its
- * representation and its number. What begins with the same bucket's part, or the same object's, is purged
- * together.
+ * NUL, which none but the last may contain: never a name or number from the configuration, because the cache
+ * outlives the configuration. Of a generic HTTP origin the key is the decoded path, and in place of the
+ * version id stands what else decides (locate_http.c); that of a variant goes on behind it (variant.h). A
+ * head is kept under its identity, a chunk under the body id of its representation and its number. What
+ * begins with the same bucket's part, or the same object's, is purged together.
  */
 #pragma once
 

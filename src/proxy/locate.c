@@ -1,13 +1,9 @@
 /* Step 2: path to bucket, key and identity. The path is decoded once; what could mean two things is refused.
- */
-#include <stdlib.h>
-
+ * Of a bucket with a generic HTTP origin: locate_http.c. */
 #include "base/error.h"
 #include "http/target.h"
 #include "proxy/request.h"
 #include "proxy/s3_query.h"
-
-#define KEY_MAX 1024
 
 static struct bytes joined(struct request *request, struct bytes name)
 {
@@ -33,7 +29,7 @@ static struct bytes joined(struct request *request, struct bytes name)
 }
 
 /* Range and the conditionals; HEAD has no ranges (RFC 9110 14.2: defined for GET). */
-static bool read_wishes(struct request *request)
+bool request_read_wishes(struct request *request)
 {
     request->conditions = (struct conditions){
         .if_match = joined(request, BYTES("if-match")),
@@ -83,12 +79,12 @@ static bool make_identity(struct request *request)
 {
     const struct origin *origin = request->bucket->origin;
     struct bytes endpoint = origin_identity_endpoint(origin), name = origin_identity_bucket(origin);
-    if (request->key.len > KEY_MAX || request->version_id.len > KEY_MAX)
+    if (request->key.len > REQUEST_KEY_MAX || request->version_id.len > REQUEST_KEY_MAX)
         return false;
     uint8_t scratch[ITEM_KEY_MAX];
     if (!identity_write(scratch, endpoint, name, request->key, request->version_id, &request->identity))
         return false;
-    request->identity = arena_copy(&request->arena, request->identity);
+    request->base_identity = request->identity = arena_copy(&request->arena, request->identity);
     return request->identity.ptr != NULL;
 }
 
@@ -99,65 +95,6 @@ const struct caching *request_caching_of(const struct bucket_settings *settings,
         if (caching_pattern_matches(settings->caching_rules[i].pattern, key))
             return &settings->caching_rules[i].caching;
     return &settings->caching;
-}
-
-/* ---- generic HTTP origins ---- */
-
-#define DECODED_ON_STACK 8192
-
-static int find_bucket(const struct proxy *proxy, const struct target *target, uint8_t *buf)
-{
-    struct bytes path, key;
-    if (target_decode_path(target->path, buf, &path) < 0)
-        return -1;
-    return route_find(proxy->routes, path, &key);
-}
-
-bool request_is_for_http(const struct proxy *proxy, const struct http_request *http)
-{
-    uint8_t buf[DECODED_ON_STACK];
-    struct target target;
-    if (proxy->http_bucket_count == 0 || target_split(http->target, &target) < 0 ||
-        target.form == TARGET_ASTERISK)
-        return false;
-    uint8_t *heap = target.path.len > sizeof buf ? malloc(target.path.len) : NULL;
-    bool room = target.path.len <= sizeof buf || heap;
-    int bucket = room ? find_bucket(proxy, &target, heap ? heap : buf) : -1;
-    free(heap);
-    return bucket >= 0 && proxy->buckets[bucket].settings->http.on;
-}
-
-/* The target behind the prefix, as the origin is asked it and as the key spells it. */
-static bool make_target(struct request *request, const struct target *target, struct bytes path)
-{
-    static const struct query_rules untouched = {.sort = false};
-    enum http_method method = request->http->method;
-    const struct query_rules *rules = &request->bucket->settings->http.query;
-    size_t prefix = (size_t)(request->key.ptr - path.ptr);
-    prefix -= prefix > 0 && request->key.ptr[-1] == '/';
-    struct bytes rest = http_key_rest(target->path, prefix);
-    size_t room = rest.len + target->query.len + 2;
-    uint8_t *asked = arena_take(&request->arena, room), *key = arena_take(&request->arena, room);
-    if (!asked || !key)
-        return false;
-    struct writer a = writer_of(asked, room), k = writer_of(key, room);
-    bool reads = method == HTTP_GET || method == HTTP_HEAD;
-    http_key_write_target(rest, target->query, reads ? rules : &untouched, &a);
-    http_key_write(rest, target->query, rules, &k);
-    CHECK(!a.failed && !k.failed);
-    request->target = writer_bytes(&a);
-    request->key = writer_bytes(&k);
-    return true;
-}
-
-static void route_http(struct request *request, const struct target *target, struct bytes path)
-{
-    if (!make_target(request, target, path))
-        reply_error(request, 431, "the request needs too much memory", (struct bytes){0});
-    else if (via_loops(&request->http->fields))
-        reply_error(request, 508, "this request goes in a circle", (struct bytes){0});
-    else
-        request_pass(request);
 }
 
 void request_route(struct request *request)
@@ -177,7 +114,7 @@ void request_route(struct request *request)
     }
     request->bucket = &proxy->buckets[bucket];
     if (request->bucket->settings->http.on) {
-        route_http(request, &target, path);
+        request_route_http(request, &target, path);
         return;
     }
     if (request->key.len == 0) {
@@ -191,7 +128,7 @@ void request_route(struct request *request)
         return;
     }
     request->caching = request_caching_of(request->bucket->settings, request->key);
-    if (!read_wishes(request)) {
+    if (!request_read_wishes(request)) {
         reply_error(request, 431, "the request needs too much memory", (struct bytes){0});
         return;
     }

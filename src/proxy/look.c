@@ -68,6 +68,8 @@ int proxy_look(struct proxy *proxy, struct io_loop *loop, struct proxy_look *loo
     look->chunks = look->chunks_stored = look->etag_len = look->tags_len = 0;
     if (look->entry == NULL)
         return E_MISSING;
+    if (look->entry->settings->http.on)
+        return E_UNSUPPORTED;
     const struct origin *origin = look->entry->origin;
     if (!identity_write(look->identity, origin_identity_endpoint(origin), origin_identity_bucket(origin),
             look->key, (struct bytes){0}, &identity))

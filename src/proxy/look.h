@@ -34,5 +34,6 @@ struct proxy_look {
     uint8_t identity[ITEM_KEY_MAX];
 };
 
-/* 0: done will come. E_MISSING: no such bucket. E_TOO_LARGE: the key is too long. */
+/* 0: done will come. E_MISSING: no such bucket. E_TOO_LARGE: the key is too long. E_UNSUPPORTED: of a generic
+ * origin, where a path alone names nothing that is stored (locate_http.c). */
 MUST_CHECK int proxy_look(struct proxy *proxy, struct io_loop *loop, struct proxy_look *look);

@@ -5,6 +5,7 @@
  */
 #include "base/clock.h"
 #include "base/error.h"
+#include "proxy/pass.h"
 #include "proxy/request.h"
 
 static int64_t now_s(const struct request *request)
@@ -50,28 +51,38 @@ static bool look_for_mark(struct request *request)
     return true;
 }
 
+/* What is stored is not for this request. */
+static void pass_by(struct request *request)
+{
+    item_unref(&request->head_item);
+    request->head_known = false;
+    request->pass = true;
+    request_fetch(request);
+}
+
 /* Not found or not to be used: from the origin, unless the client would rather have nothing. What the client
  * does not want stored passes. */
 static void go_on(struct request *request)
 {
+    request->vary_missed = request->variant && !request->head_known;
     if (!request->head_known && request->restarts == 0 && look_for_mark(request))
         return;
     if (request->control.only_if_cached) {
         reply_error(request, 504, "nothing that would do is stored", (struct bytes){0});
         return;
     }
-    if (request->control.no_store) {
-        item_unref(&request->head_item);
-        request->head_known = false;
-        request->pass = true;
-    }
-    request_fetch(request);
+    if (request->control.no_store)
+        pass_by(request);
+    else
+        request_fetch(request);
 }
 
 /* RFC 5861 3: one flight, without the request. */
 static void revalidate_behind(struct request *request)
 {
-    struct flight_spec spec = request_revalidation(request);
+    struct flight_spec spec;
+    if (!request_revalidation(request, &spec))
+        return;
     counter_add(&request->worker->proxy->stats.stale_while_revalidate, 1);
     flight_enter_alone(request->worker, &spec);
 }
@@ -119,6 +130,14 @@ void request_hit(struct request *request, struct item *item)
         cache_hit(request->worker->proxy->cache, request->worker->loop, item);
 }
 
+/* Of a generic origin, what was never to be used without asking is asked about by each client for itself. */
+static bool is_asked_each_time(const struct request *request)
+{
+    const struct head *head = &request->head;
+    return request->caching->generic &&
+           (head->no_cache || head_fresh_for(head, request->caching, head->response_s) <= 0);
+}
+
 /* A head was found: answers from it, or asks the origin whether it still holds. */
 static void head_found(struct request *request, struct item *item, enum cache_tier tier)
 {
@@ -135,8 +154,13 @@ static void head_found(struct request *request, struct item *item, enum cache_ti
     request->head_known = true;
     request->head_tier = tier;
     request->head_clear_of = item_clear_of(item);
+    if (request->authorized && !request->head.for_authorized) {
+        pass_by(request);
+        return;
+    }
     enum use use = request->validated ? USE_FRESH : judge(request);
     if (use == USE_NOT) {
+        request->alone |= is_asked_each_time(request);
         go_on(request);
         return;
     }
@@ -145,6 +169,66 @@ static void head_found(struct request *request, struct item *item, enum cache_ti
     if (use == USE_BEHIND)
         revalidate_behind(request);
     request_answer(request);
+}
+
+/* ---- variants ---- */
+
+bool request_select(struct request *request, const struct variant *variant)
+{
+    uint8_t buf[ITEM_KEY_MAX];
+    struct bytes identity;
+    struct variant *kept = arena_take(&request->arena, sizeof *kept);
+    if (!kept || !pass_shared_fields(request) ||
+        !variant_identity(buf, request->base_identity, variant, &request->shared_fields, &identity))
+        return false;
+    identity = arena_copy(&request->arena, identity);
+    if (!identity.ptr)
+        return false;
+    *kept = *variant;
+    request->variant = kept;
+    request->identity = identity;
+    return true;
+}
+
+/* Damaged, it is as if there were none. */
+static void use_vary_item(struct request *request, struct item *item)
+{
+    struct variant variant;
+    if (variant_decode(&variant, item) == 0)
+        request->pass |= !request_select(request, &variant);
+    else
+        cache_forget(request->worker->proxy->cache, identity_vary_key(request->base_identity));
+    item_unref(&item);
+}
+
+static void vary_read(struct cache_get *get, int result, struct item *item)
+{
+    struct request *request = CONTAINER_OF(get, struct request, head_get);
+    request->head_reading = false;
+    if (result == 0)
+        use_vary_item(request, item);
+    request_lookup(request);
+}
+
+/* Which fields select? True: that is being read, and the look-up goes on after it. */
+static bool find_variant(struct request *request)
+{
+    struct cache *cache = request->worker->proxy->cache;
+    struct item_key key = identity_vary_key(request->base_identity);
+    request->variant_known = true;
+    struct item *item = cache_find(cache, key);
+    if (item) {
+        request_hit(request, item);
+        use_vary_item(request, item);
+    }
+    if (item || request->no_disk || !cache_may_have(cache, key))
+        return false;
+    request_wait(request, WAIT_DISK);
+    request->head_reading = true;
+    request->head_get.done = vary_read;
+    cache_get_start(cache, request->worker->loop, &request->head_get, key, 0, UINT32_MAX,
+        request->worker->proxy->settings->cache.memory);
+    return true;
 }
 
 static void head_read(struct cache_get *get, int result, struct item *item)
@@ -163,6 +247,8 @@ void request_lookup(struct request *request)
 {
     struct cache *cache = request->worker->proxy->cache;
     request->step = STEP_LOOKUP;
+    if (request->caching->generic && !request->pass && !request->variant_known && find_variant(request))
+        return;
     if (request->pass) {
         request_fetch(request);
         return;

@@ -172,6 +172,7 @@ static void on_head(struct origin_fetch *fetch, const struct origin_head *head)
     bool dated, known = head->content_length != UINT64_MAX;
     if (request->ending || request->begun)
         return;
+    request_invalidate(request, head);
     request->lines = pass_lines(request, head, &dated);
     for (int i = 0; i < 2; i++)
         pass->buffers[i].bytes = malloc(PASS_BUFFER_BYTES);
@@ -301,6 +302,7 @@ void request_pass(struct request *request)
     struct pass *pass = calloc(1, sizeof *pass);
     request->pass = request->asked = true;
     request->step = STEP_PASS;
+    request->wait = WAIT_NOTHING; /* the origin's deadlines and the front's hold */
     request->passing = pass;
     if (pass == NULL) {
         reply_error(request, 503, "out of memory", BYTES("Retry-After: 1\r\n"));

@@ -16,6 +16,9 @@
 
 /* pass_head.c: the field lines for the origin into `to`, from the arena. False: exhausted. */
 MUST_CHECK bool pass_fields(struct request *request, struct origin_request *to);
+/* The same for a fetch that others share, into request->shared_fields, once: without preconditions and Range,
+ * which are answered here. */
+MUST_CHECK bool pass_shared_fields(struct request *request);
 /* The field lines of a reply from the origin's; whether a Date is among them. ptr NULL: the arena is
  * exhausted. */
 struct bytes pass_lines(struct request *request, const struct origin_head *head, bool *dated);

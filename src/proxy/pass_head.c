@@ -69,6 +69,32 @@ bool pass_fields(struct request *request, struct origin_request *to)
     return to->field_count > 0;
 }
 
+static bool is_wish(struct bytes name)
+{
+    static const struct bytes names[] = {BYTES("if-match"), BYTES("if-none-match"),
+        BYTES("if-modified-since"), BYTES("if-unmodified-since"), BYTES("if-range"), BYTES("range")};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (bytes_equal_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
+bool pass_shared_fields(struct request *request)
+{
+    struct origin_request to;
+    if (request->shared_fields.fields)
+        return true;
+    if (!pass_fields(request, &to))
+        return false;
+    struct http_field *fields = arena_take(&request->arena, to.field_count * sizeof *fields);
+    unsigned count = 0;
+    for (unsigned i = 0; i < to.field_count && fields; i++)
+        if (!is_wish(to.fields[i].name))
+            fields[count++] = (struct http_field){to.fields[i].name, to.fields[i].value};
+    request->shared_fields = (struct http_fields){fields, count};
+    return fields != NULL;
+}
+
 /* ---- to the client ---- */
 
 static bool is_replaced(struct bytes name)

@@ -7,8 +7,9 @@
  *   fetch.c    what is missing: join or lead a flight (flight.h)
  *   fill.c     the origin's answer to head and chunks, to memory and disk, waking waiters
  *   deliver.c  chunks to the exchange, with back-pressure, while fill may still run
- *   pass.c     instead of lookup to deliver: requests that only pass to a generic HTTP origin, with their
- * bodies finish.c   release, count, one log line
+ *   pass.c     instead of lookup to deliver: what only passes to a generic HTTP origin, with its body
+ *   invalidate.c  what an answer to an unsafe method makes outdated
+ *   finish.c   release, count, one log line
  *
  * Between them: watch.c, the deadline of whatever a request waits for.
  *

@@ -59,15 +59,30 @@ static void looked_up(struct cache_get *get, int result, struct item *item)
     purge->sequence = cache_purge_object(purge->proxy->cache, purge->loop, object, purged, purge);
 }
 
-/* The object's name is its identity without a version id. */
-static int purge_object(struct proxy_purge *purge, const struct origin *origin)
+/* Endpoint, bucket and the beginning of a key, in place. A generic origin's keys are paths: the slash that
+ * they begin with need not be said. */
+static void write_name(struct writer *w, const struct bucket *bucket, struct bytes key)
 {
-    struct bytes identity;
-    if (!identity_write(purge->identity, origin_identity_endpoint(origin), origin_identity_bucket(origin),
-            purge->key, (struct bytes){0}, &identity) ||
-        identity.len > PURGE_PREFIX_MAX)
+    write_bytes(w, origin_identity_endpoint(bucket->origin));
+    write_u8(w, 0);
+    write_bytes(w, origin_identity_bucket(bucket->origin));
+    write_u8(w, 0);
+    if (bucket->settings->http.on && key.len > 0 && key.ptr[0] != '/')
+        write_u8(w, '/');
+    write_bytes(w, key);
+}
+
+/* The object's name is its identity without a version id, or what else stands there (identity.h). */
+static int purge_object(struct proxy_purge *purge, const struct bucket *bucket)
+{
+    struct writer w = writer_of(purge->identity, PURGE_PREFIX_MAX);
+    write_name(&w, bucket, purge->key);
+    write_u8(&w, 0);
+    struct bytes identity = writer_bytes(&w);
+    if (w.failed)
         return E_TOO_LARGE;
     purge->identity_len = identity.len;
+    purge->has_variations = bucket->settings->http.on;
     purge->get.done = looked_up;
     cache_get_start(
         purge->proxy->cache, purge->loop, &purge->get, identity_head_key(identity), 0, UINT32_MAX, false);
@@ -76,17 +91,12 @@ static int purge_object(struct proxy_purge *purge, const struct origin *origin)
 
 /* ---- many ---- */
 
-/* origin NULL: of everything. */
-static int purge_many(struct proxy_purge *purge, const struct origin *origin)
+/* bucket NULL: of everything. */
+static int purge_many(struct proxy_purge *purge, const struct bucket *bucket)
 {
     struct writer w = writer_of(purge->identity, sizeof purge->identity);
-    if (origin) {
-        write_bytes(&w, origin_identity_endpoint(origin));
-        write_u8(&w, 0);
-        write_bytes(&w, origin_identity_bucket(origin));
-        write_u8(&w, 0);
-        write_bytes(&w, purge->prefix);
-    }
+    if (bucket)
+        write_name(&w, bucket, purge->prefix);
     struct purge what = {.prefix = writer_bytes(&w), .tag = purge->tag, .soft = purge->soft};
     if (w.failed || !purge_fits(&what))
         return E_TOO_LARGE;
@@ -100,7 +110,7 @@ static int purge_each_bucket(struct proxy_purge *purge)
     const struct proxy *proxy = purge->proxy;
     int result = 0;
     for (unsigned i = 0; i < proxy->bucket_count && result == 0; i++)
-        result = purge_many(purge, proxy->buckets[i].origin);
+        result = purge_many(purge, &proxy->buckets[i]);
     if (result < 0 && purge->pending > 0) {
         purge->result = result;
         return 0;
@@ -118,14 +128,13 @@ int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *p
         return E_SYNTAX;
     purge->proxy = proxy;
     purge->loop = loop;
-    purge->was_stored = purge->widened = false;
+    purge->was_stored = purge->widened = purge->has_variations = false;
     purge->pending = 0;
     purge->result = 0;
     counter_add(&proxy->stats.purges[purge->soft], 1);
-    const struct origin *origin = bucket ? bucket->origin : NULL;
     if (purge->key.len > 0)
-        return purge_object(purge, origin);
-    return bucket == NULL && purge->prefix.len > 0 ? purge_each_bucket(purge) : purge_many(purge, origin);
+        return purge_object(purge, bucket);
+    return bucket == NULL && purge->prefix.len > 0 ? purge_each_bucket(purge) : purge_many(purge, bucket);
 }
 
 /* ---- S3 buckets ---- */

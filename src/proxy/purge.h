@@ -24,7 +24,9 @@ struct proxy_purge {
     int result;
     uint64_t sequence;
     bool widened; /* older purges now hide more than was asked for */
-    /* Of an object: what was found under its key, without version id. */
+    /* Of an object: what was found under its key, without version id. Of a generic origin's path nobody knows
+     * by which queries and hosts it was asked for: then this is not told. */
+    bool has_variations;
     bool was_stored;
     uint64_t stored_len;
     uint8_t etag[256];

@@ -1,11 +1,21 @@
 /* Replies: field lines of stored representations, and complete small answers of our own. */
 #include "base/clock.h"
 #include "http/cache_status.h"
+#include "http/date.h"
+#include "http/forwarded.h"
 #include "http/response.h"
 #include "proxy/request.h"
 
 #define OWN_LINES_MAX 512
 #define ERROR_BODY_MAX 512
+
+/* Nothing stored would do. */
+static enum cache_status_fwd missed(const struct request *request)
+{
+    return request->was_stale     ? CACHE_STATUS_STALE
+           : request->vary_missed ? CACHE_STATUS_VARY_MISS
+                                  : CACHE_STATUS_URI_MISS;
+}
 
 static enum cache_status_fwd forwarded(const struct request *request, const struct reply_facts *facts)
 {
@@ -16,7 +26,7 @@ static enum cache_status_fwd forwarded(const struct request *request, const stru
     if (request->not_modified && facts->presence == PRESENT_ALL)
         return CACHE_STATUS_STALE;
     if (request->head_missed)
-        return request->was_stale ? CACHE_STATUS_STALE : CACHE_STATUS_URI_MISS;
+        return missed(request);
     switch (facts->presence) {
     case PRESENT_ALL:
         return CACHE_STATUS_HIT;
@@ -79,6 +89,26 @@ void reply_write_id(struct writer *w, const uint8_t id[REQUEST_ID_LEN])
     write_bytes(w, BYTES("\r\n"));
 }
 
+/* Of what is not stored an origin speaks for itself. */
+static bool serves_ranges(const struct request *request)
+{
+    const struct head *head = &request->head;
+    if (!request->caching->generic)
+        return true;
+    return head->status == 200 && head_has_length(head) && !request->pass &&
+           !head_has_line(head->fields, BYTES("accept-ranges"));
+}
+
+/* Of any HTTP server: its Date (RFC 9110 6.6.1), and that the message came through here. */
+static void write_generic(struct request *request, struct writer *w)
+{
+    uint8_t date[DATE_LEN];
+    date_format(request->head.date_s, date);
+    http_write_field(w, BYTES("Date"), bytes_of(date, sizeof date));
+    http_write_field(w, BYTES("Via"), via_value(1));
+    request->dated = true;
+}
+
 struct bytes reply_lines(struct request *request, const struct reply_facts *facts)
 {
     const struct head *head = &request->head;
@@ -95,9 +125,11 @@ struct bytes reply_lines(struct request *request, const struct reply_facts *fact
         http_write_field(&w, BYTES("Content-Type"), facts->content_type);
     if (facts->content_range.ptr)
         http_write_field(&w, BYTES("Content-Range"), facts->content_range);
-    if (!facts->not_modified)
+    if (!facts->not_modified && serves_ranges(request))
         write_bytes(&w, BYTES("Accept-Ranges: bytes\r\n"));
-    if (!request->head_missed) {
+    if (request->caching->generic)
+        write_generic(request, &w);
+    if (!request->head_missed || (request->caching->generic && head->initial_age_s > 0)) {
         int64_t age = head_age(head, (int64_t)(io_wall_ns(request->worker->loop) / NS_PER_S));
         http_write_field_u64(&w, BYTES("Age"), (uint64_t)age);
     }
@@ -142,7 +174,9 @@ static void reply(struct request *request, const struct exchange_head *head, str
 
 void reply_head_only(struct request *request, unsigned status, struct bytes lines, uint64_t body_len)
 {
-    reply(request, &(struct exchange_head){.status = status, .field_lines = lines, .body_len = body_len},
+    reply(request,
+        &(struct exchange_head){
+            .status = status, .field_lines = lines, .body_len = body_len, .dated = request->dated},
         (struct bytes){0});
 }
 
@@ -153,7 +187,7 @@ static enum cache_status_fwd failure_forwarded(const struct request *request)
         return CACHE_STATUS_HIT;
     if (request->pass)
         return request->control.no_store ? CACHE_STATUS_REQUEST : CACHE_STATUS_BYPASS;
-    return request->was_stale ? CACHE_STATUS_STALE : CACHE_STATUS_URI_MISS;
+    return missed(request);
 }
 
 void reply_failure(struct request *request, const struct reply_reason *reason)

@@ -14,6 +14,7 @@
 #include "http/request_control.h"
 #include "proxy/worker.h"
 
+#define REQUEST_KEY_MAX 1024
 #define REQUEST_SLOTS 8      /* chunks read ahead from disk */
 #define REQUEST_SEND_ITEMS 8 /* items held by one send */
 #define REQUEST_VECTOR 48
@@ -38,6 +39,8 @@ struct slot {
 
 enum step { STEP_LOOKUP, STEP_FETCH, STEP_DELIVER, STEP_PASS, STEP_END };
 
+struct target;
+
 struct request {
     struct exchange *exchange;
     struct proxy_worker *worker;
@@ -50,7 +53,12 @@ struct request {
     struct bucket *bucket;
     const struct caching *caching; /* of the key */
     struct bytes key, version_id, identity;
-    struct bytes target; /* of a generic HTTP origin: what it is asked */
+    struct bytes base_identity;    /* of the object; `identity` may be a variant's */
+    const struct variant *variant; /* that it is made with, or NULL */
+    bool variant_known;
+    /* Of a generic HTTP origin: the decoded path behind the prefix, what is asked, with which fields. */
+    struct bytes path, target;
+    struct http_fields shared_fields;
 
     /* what the client asks */
     struct conditions conditions;
@@ -62,6 +70,8 @@ struct request {
     /* lookup and fetch */
     enum step step;
     bool pass;        /* nothing is looked up or stored */
+    bool authorized;  /* asked with the client's Authorization (RFC 9111 3.5) */
+    bool alone;       /* shares no fetch with others */
     bool head_first;  /* the head is asked for before any byte */
     bool whole_only;  /* no strong validator: one whole fetch */
     bool validated;   /* the origin was asked on behalf of this request */
@@ -69,6 +79,7 @@ struct request {
     bool not_modified, collapsed, storing, asked, head_unreadable;
     bool negative;     /* it was not there a moment ago, and that is the answer */
     bool served_stale; /* the origin failed, and the stored answer may be used */
+    bool vary_missed;  /* others of its variants may be stored */
     bool was_stale;    /* a stored head was asked about: what replaces it is no plain miss */
     unsigned restarts, origin_status;
     struct head head;
@@ -106,6 +117,7 @@ struct request {
     struct bytes lines; /* of the reply's head */
     uint64_t reply_len;
     bool close;
+    bool dated; /* lines have a Date */
 
     /* the truth, for log and metrics */
     uint64_t bytes_memory, bytes_disk, bytes_origin;
@@ -125,7 +137,17 @@ void request_route(struct request *request);
 /* lookup.c: the origin failed with this status; a stored answer may be used although it is stale: true, and
  * it is being used (RFC 5861 4). */
 bool request_use_stale(struct request *request);
-/* locate.c: whether the path is of a bucket with a generic HTTP origin, which takes any method. */
+/* locate.c: what holds for a key of the bucket. */
+const struct caching *request_caching_of(const struct bucket_settings *settings, struct bytes key);
+/* locate.c: Range, preconditions and Cache-Control. False: the arena is exhausted. */
+MUST_CHECK bool request_read_wishes(struct request *request);
+/* locate_http.c: the same as request_route, once the bucket is known. */
+void request_route_http(struct request *request, const struct target *target, struct bytes path);
+/* locate_http.c: under which a target of this request's generic origin is kept; lies in scratch. False: it is
+ * too long. */
+MUST_CHECK bool request_http_identity(const struct request *request, struct bytes path, struct bytes key,
+    uint8_t scratch[ITEM_KEY_MAX], struct bytes *identity);
+/* locate_http.c: whether the path is of a bucket with a generic HTTP origin, which takes any method. */
 bool request_is_for_http(const struct proxy *proxy, const struct http_request *http);
 /* lookup.c: finds the head, or goes on to fetch; judges freshness, conditionals and ranges. */
 void request_lookup(struct request *request);
@@ -136,8 +158,10 @@ void request_hit(struct request *request, struct item *item);
 void request_answer(struct request *request);
 /* fetch.c: asks for the head (and what comes with it) from the origin. */
 void request_fetch(struct request *request);
-/* fetch.c: what asks whether the stored head still holds. */
-struct flight_spec request_revalidation(const struct request *request);
+/* lookup.c: the fields that select are known: `identity` becomes the variant's. False: it can't have one. */
+bool request_select(struct request *request, const struct variant *variant);
+/* fetch.c: what asks whether the stored head still holds. False: the arena is exhausted. */
+MUST_CHECK bool request_revalidation(struct request *request, struct flight_spec *spec);
 /* fetch.c: asks for the bytes from `at` on; the waiter is in a flight afterwards. False: ended or restarted.
  */
 enum fetch_bytes { BYTES_COMING, BYTES_LATER, BYTES_STORED, BYTES_ENDED };
@@ -159,6 +183,9 @@ void request_pass(struct request *request);
 void pass_stop(struct request *request); /* its fetch, if one runs, ends soon */
 bool pass_busy(const struct request *request);
 void pass_free(struct request *request);
+
+/* invalidate.c: what an answer to an unsafe method makes outdated. */
+void request_invalidate(struct request *request, const struct origin_head *head);
 
 /* reply.c: complete replies without a stored body. `lines` may be empty. */
 void reply_error(struct request *request, unsigned status, const char *message, struct bytes lines);

@@ -17,11 +17,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.seen.append((self.path, dict(self.headers.items())))
         if key in server.held:
             server.held[key].wait(30)
-        body, fields = server.objects.get(key, (None, {}))
+        made = server.objects.get(key, (None, {}))
+        own, body, fields = made(self) if callable(made) else (None, *made)
         fields = {"Date": formatdate(usegmt=True), "ETag": '"a"', "Content-Type": "text/plain", **fields}
         fields = {n: v for n, v in fields.items() if v is not None}
         status = 200
-        if key in server.broken:
+        if own not in (None, 200):
+            status = own
+        elif key in server.broken:
             status, body, fields = server.broken[key], b"<Error><Code>Broken</Code></Error>", {}
         elif body is None:
             status, body, fields = 404, b"<Error><Code>NoSuchKey</Code></Error>", {}
@@ -55,12 +58,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.do_GET()
+
+    do_PUT = do_DELETE = do_POST
+
     def log_message(self, *_):
         pass
 
 
 class Scripted(http.server.ThreadingHTTPServer):
-    """objects: {key: (body, fields)}; a field of None is left out, one of a list is as many lines. broken: {key: status} of an
+    """objects: {key: (body, fields)}, or a function of the request that answers (status, body, fields); a field of None is left out, one of a list is as many lines. broken: {key: status} of an
     error. held: {key: event} that the answer waits for. closing: no connection is kept. seen: [(path, fields)] of requests."""
 
     daemon_threads = True

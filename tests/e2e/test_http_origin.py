@@ -153,7 +153,7 @@ def test_bodies(stage, size, chunked):
         seen = [talk for talk in origin.seen if talk.line.startswith(method + " /body")][-2]
         assert seen.body == body
         assert seen.all("Transfer-Encoding") == (["chunked"] if chunked else [])
-        assert seen.all("Content-Length") == ([] if chunked else [str(size)])
+        assert seen.all("Content-Length") == ([] if chunked or (method, size) == ("GET", 0) else [str(size)])
 
 
 def test_a_large_body_streams(stage):
@@ -309,10 +309,15 @@ def test_answers_keep_order_repetition_and_spelling(stage):
         b"\r\nno")
     answer = ask(ours.port, "/w/answer")
     assert answer.status == 404 and answer.body == b"no"
+    fields = [f for f in answer.fields if f[0] not in ("X-Cache", "Cache-Status", "X-Request-ID", "Age")]
+    assert fields == [
+        ("Server", "x/1"), ("set-COOKIE", "a=1"), ("X-A", "1"), ("Set-Cookie", "b=2"), ("Via", "1.0 fred"), ("X-Z", "caf\xe9"),
+        ("Date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("Via", "1.1 yatagarasu"), ("Content-Length", "2")]
+    assert int(answer.get("Age")) >= 7 and answer.cache == "BYPASS"
+    answer = ask(ours.port, "/w/answer", method="POST")
     assert [f for f in answer.fields if f[0] not in ("X-Cache", "Cache-Status", "X-Request-ID")] == [
         ("Server", "x/1"), ("Date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("set-COOKIE", "a=1"), ("X-A", "1"), ("Set-Cookie", "b=2"),
         ("Age", "7"), ("Via", "1.0 fred"), ("X-Z", "caf\xe9"), ("Via", "1.1 yatagarasu"), ("Content-Length", "2")]
-    assert answer.cache == "BYPASS"
 
 
 def test_date_is_added_where_the_origin_has_none(stage):
@@ -424,8 +429,7 @@ def test_trailers_of_answers(stage):
         seen = origin.last("/sums")
         assert seen.all("TE") == ["trailers"] and seen.all("Connection") == ["TE"]
         wire.request("/w/sums")  # who does not ask gets none
-        wire.head()
-        assert wire.read(13) == b"3\r\nabc\r\n0\r\n\r\n"
+        assert wire.response().body == b"abc"
 
 
 def test_nonsense_is_502(stage):
@@ -452,10 +456,10 @@ def test_what_has_effects_is_sent_once(stage):
     assert origin.count("/dies") - before >= 3
 
 
-def test_client_conditions_and_ranges_pass(stage):
+def test_conditions_and_ranges_pass_where_nothing_is_stored(stage):
     ours, origin = stage
     origin.scripts["/part"] = script("HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-4/10\r\nContent-Length: 3\r\n\r\n234", close=False)
-    answer = ask(ours.port, "/w/part", {"Range": "bytes=2-4", "If-Range": '"a"'})
+    answer = ask(ours.port, "/w/part", {"Range": "bytes=2-4", "If-Range": '"a"', "Authorization": "x"})
     assert answer.status == 206 and answer.body == b"234" and answer.get("Content-Range") == "bytes 2-4/10"
     assert origin.last("/part").all("Range") == ["bytes=2-4"] and origin.last("/part").all("If-Range") == ['"a"']
 
@@ -471,6 +475,233 @@ def test_pipelined_requests_with_bodies(stage):
         for _ in range(3):
             assert wire.response().body == str(len(body)).encode()
     assert origin.count("/smuggled") == 0
+
+
+# ---- what is stored ----
+
+FRESH = ("Cache-Control", "max-age=100")
+
+
+def counted(origin, path, body=b"0123456789", fields=(FRESH,), status="200 OK"):
+    origin.scripts[path] = lambda talk: (talk.read_body(), talk.answer(body, fields, status))
+
+
+def test_fresh_answers_are_stored(stage):
+    ours, origin = stage
+    counted(origin, "/stored", fields=[FRESH, ("Date", "Sun, 06 Nov 2033 08:49:37 GMT"), ("x-ODD", "1"), ("X-Odd", "2"), ("Via", "1.0 f")])
+    first, second = ask(ours.port, "/w/stored?a=1"), ask(ours.port, "/w/stored?a=1")
+    assert (first.cache, second.cache) == ("MISS", "HIT") and origin.count("/stored") == 1
+    own = ("X-Cache", "Cache-Status", "X-Request-ID", "Age")
+    assert [f for f in first.fields if f[0] not in own] == [f for f in second.fields if f[0] not in own]
+    assert [f for f in second.fields if f[0].lower() == "x-odd"] == [("x-ODD", "1"), ("X-Odd", "2")]
+    assert [v for n, v in second.fields if n == "Via"] == ["1.0 f", "1.1 yatagarasu"]
+    assert second.get("Date") == "Sun, 06 Nov 2033 08:49:37 GMT" and second.get("Age") is not None
+    assert second.body == first.body == b"0123456789"
+    head = ask(ours.port, "/w/stored?a=1", method="HEAD")
+    assert head.cache == "HIT" and head.get("Content-Length") == "10"
+    part = ask(ours.port, "/w/stored?a=1", {"Range": "bytes=2-4"})
+    assert part.status == 206 and part.body == b"234" and part.cache == "HIT"
+    assert origin.count("/stored") == 1
+
+
+@pytest.mark.parametrize("what", ["no freshness", "no-store", "private", "vary", "cookie", "authorization", "body"])
+def test_others_are_not(stage, what):
+    ours, origin = stage
+    path = "/unstored-" + what.replace(" ", "-")
+    fields = {"no freshness": [], "no-store": [("Cache-Control", "no-store, max-age=9")],
+              "private": [("Cache-Control", "private, max-age=9")], "vary": [FRESH, ("Vary", "*")],
+              "cookie": [FRESH, ("Set-Cookie", "a=1")]}.get(what, [FRESH])
+    counted(origin, path, fields=fields, status="200 OK")
+    headers = {"Authorization": "Basic x"} if what == "authorization" else {}
+    for _ in range(3):
+        with Wire(ours.port) as wire:
+            if what == "body":
+                upload(wire, "/w" + path, b"body", False, "GET")
+            else:
+                wire.request("/w" + path, headers)
+            answer = wire.response()
+        assert answer.body == b"0123456789" and answer.cache == "BYPASS", answer
+        if what == "cookie":
+            assert answer.get("Set-Cookie") == "a=1"
+    assert origin.count(path) == 3
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_answers_without_a_length_are_stored_once_complete(stage, framing, version):
+    ours, origin = stage
+    path = f"/open-{framing}-{version}"
+    head, body = FRAMINGS[framing]
+    whole = script("HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\n" + head, body)
+
+    def cut_first(talk):
+        if origin.count(path) > 1:
+            whole(talk)
+            return
+        talk.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\n" + head)
+        talk.send(body[:7])
+        time.sleep(0.1)
+        talk.reset()
+
+    origin.scripts[path] = cut_first
+    for cut, cache in [(True, "MISS"), (False, "MISS"), (False, "HIT")]:
+        with Wire(ours.port) as wire:
+            wire.request("/w" + path, version=version)
+            answer = wire.response()
+        assert answer.cut == cut and answer.cache == cache
+        assert cut or answer.body == b"0123456789"
+    assert origin.count(path) == 2
+
+
+def test_many_ask_once(stage):
+    ours, origin = stage
+    origin.scripts["/crowd"] = lambda talk: (time.sleep(0.3), talk.answer(b"x" * 100000, [FRESH, ("ETag", '"a"')]))
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(ask(ours.port, "/w/crowd"))) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(a.body) for a in answers] == [100000] * 10 and origin.count("/crowd") == 1
+
+
+def test_equivalent_targets_share_a_key_and_others_do_not(stage):
+    ours, origin = stage
+    counted(origin, "/key/~a")
+    counted(origin, "/key/%7Ea")
+    for target in ["/w/key/~a?x=1", "/w/key/%7ea?x=1", "/w/%6bey/%7Ea?%78=1"]:
+        ask(ours.port, target)
+    assert origin.count("/key/~a") + origin.count("/key/%7Ea") == 1
+    counted(origin, "/slash/a")
+    counted(origin, "/slash%2Fa")
+    for target in ["/w/slash/a", "/w/slash%2Fa", "/w/slash/a?", "/w/slash/a?b", "/w/slash/a?B"]:
+        assert ask(ours.port, target).cache == "MISS", target
+    counted(origin, "/keyed")
+    for target, cache in [("?b=1&a=2&utm_x=3", "MISS"), ("?a=2&session=9&b=1", "HIT"), ("?a=2&b=1&b=2", "MISS"), ("?b=2&a=2&b=1", "MISS")]:
+        assert ask(ours.port, "/query/keyed" + target).cache == cache, target
+
+
+def test_a_kept_host_is_a_part_of_the_key(stage):
+    ours, origin = stage
+    counted(origin, "/hosts")
+    for host, cache in [("a.example", "MISS"), ("A.example", "HIT"), ("b.example", "MISS")]:
+        assert ask(ours.port, "/host/hosts", {"Host": host}).cache == cache
+
+
+def test_what_the_key_does_not_know_does_not_poison(stage):
+    """An origin that builds its links from what it is told of the host, and follows fields that steer."""
+    ours, origin = stage
+    names = ["X-Forwarded-Host", "X-Host", "X-Original-URL", "X-HTTP-Method-Override"]
+    origin.scripts["/links"] = lambda talk: talk.answer(repr([talk.all(n) for n in names]).encode(), [FRESH])
+    for bucket in ["w", "plain", "off", "host"]:
+        for evil in [{"Host": "evil"}, {"X-Forwarded-Host": "evil"}, {"Forwarded": "host=evil"}, {"X-Host": "evil"},
+                     {"X-Original-URL": "/evil"}, {"X-HTTP-Method-Override": "EVIL"}]:
+            ask(ours.port, f"/{bucket}/links", evil)
+            assert b"evil" not in ask(ours.port, f"/{bucket}/links").body.lower(), (bucket, evil)
+        assert ask(ours.port, f"/{bucket}/links").cache == "HIT"
+
+
+def test_ranges_from_an_origin_that_does_them_or_not(stage):
+    ours, origin = stage
+    body = bytes(range(256)) * 4096  # 1 MiB
+
+    def ranged(talk):
+        wanted = talk.all("Range")
+        if not wanted:
+            talk.answer(body, [FRESH, ("ETag", '"a"')])
+            return
+        first, last = wanted[0].removeprefix("bytes=").split("-")
+        first, last = int(first), min(int(last or len(body)), len(body) - 1)
+        talk.answer(body[first:last + 1], [FRESH, ("ETag", '"a"'), ("Content-Range", f"bytes {first}-{last}/{len(body)}")],
+                    "206 Partial")
+
+    origin.scripts["/ranged"] = ranged
+    counted(origin, "/ignores", body, [FRESH, ("ETag", '"a"')])
+    for path in ["/ranged", "/ignores"]:
+        for first, last in [(300000, 300009), (0, 9), (1048570, 1048575)]:
+            answer = ask(ours.port, "/w" + path, {"Range": f"bytes={first}-{last}"})
+            assert answer.status == 206 and answer.body == body[first:last + 1], (path, answer)
+        assert ask(ours.port, "/w" + path).body == body
+    assert ask(ours.port, "/w/ranged", {"Range": "bytes=5-9"}).cache == "HIT"
+
+
+def test_stale_answers_are_asked_about(stage):
+    ours, origin = stage
+
+    def tagged(talk):
+        if talk.all("If-None-Match") == ['"a"']:
+            talk.send("HTTP/1.1 304 Same\r\nCache-Control: max-age=0\r\nETag: \"a\"\r\nX-New: 1\r\n\r\n")
+        else:
+            talk.answer(b"0123456789", [("Cache-Control", "max-age=0"), ("ETag", '"a"')])
+
+    origin.scripts["/tagged"] = tagged
+    ask(ours.port, "/w/tagged")
+    answer = ask(ours.port, "/w/tagged")
+    assert answer.cache == "REVALIDATED" and answer.body == b"0123456789" and answer.get("X-New") == "1"
+    assert ask(ours.port, "/w/tagged", {"If-None-Match": '"a"'}).status == 304
+
+
+# ---- unsafe methods ----
+
+def test_unsafe_methods_invalidate(stage):
+    ours, origin = stage
+    counted(origin, "/item")
+    counted(origin, "/list")
+    counted(origin, "/other")
+
+    def fill():
+        for path in ["/item?x=1", "/list", "/other"]:
+            ask(ours.port, "/w" + path)
+            assert ask(ours.port, "/w" + path).cache == "HIT"
+
+    def caches():
+        return [ask(ours.port, "/w" + path).cache for path in ["/item?x=1", "/list", "/other"]]
+
+    def post(fields, status="200 OK", method="POST", path="/item?x=1"):
+        fill()
+        script_before = origin.scripts["/item"]
+        origin.scripts["/item"] = lambda talk: (talk.read_body(), talk.answer(b"", fields, status))
+        ask(ours.port, "/w" + path, method=method)
+        origin.scripts["/item"] = script_before
+        return caches()
+
+    assert post([]) == ["MISS", "HIT", "HIT"]
+    assert post([], method="DELETE", status="204 None") == ["MISS", "HIT", "HIT"]
+    assert post([], method="PROPFIND") == ["MISS", "HIT", "HIT"]
+    assert post([], status="500 No") == ["HIT", "HIT", "HIT"]
+    assert post([], status="404 No") == ["HIT", "HIT", "HIT"]
+    assert post([], method="OPTIONS") == ["HIT", "HIT", "HIT"]
+    assert post([("Location", "/list")], status="201 Made") == ["MISS", "MISS", "HIT"]
+    assert post([("Content-Location", "/w/list")]) == ["MISS", "MISS", "HIT"]
+    assert post([("Location", f"{origin.endpoint}/list")], status="303 See") == ["MISS", "MISS", "HIT"]
+    assert post([("Location", "http://test/w/list")], status="303 See") == ["MISS", "MISS", "HIT"]
+    assert post([("Location", "http://elsewhere/w/list")], status="303 See") == ["MISS", "HIT", "HIT"]
+    assert post([], path="/item?x=2") == ["HIT", "HIT", "HIT"]
+
+
+def test_what_is_being_fetched_is_outdated_too(stage):
+    ours, origin = stage
+    asked, go = threading.Event(), threading.Event()
+
+    def slow(talk):
+        talk.read_body()
+        if talk.line.startswith("POST"):
+            talk.answer()
+            return
+        talk.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 10\r\n\r\n01234")
+        asked.set()
+        go.wait(10)
+        talk.send("56789")
+
+    origin.scripts["/racing"] = slow
+    with Wire(ours.port) as wire:
+        wire.request("/w/racing")
+        assert asked.wait(10)
+        assert ask(ours.port, "/w/racing", method="POST").status == 200
+        go.set()
+        assert wire.response().body == b"0123456789"
+    assert ask(ours.port, "/w/racing").cache == "MISS"
+    assert ask(ours.port, "/w/racing").cache == "HIT"
 
 
 def test_unreachable_and_silent_origins(yatagarasu):

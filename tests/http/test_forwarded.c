@@ -81,6 +81,26 @@ static void test_too_small(void **state)
     assert_true(w.failed);
 }
 
+static void test_claims(void **state)
+{
+    static const struct {
+        const char *value, *claims;
+    } cases[] = {{"for=1.2.3.4", ","}, {"for=a;host=b", "host=b;,"},
+        {"For=a ; Proto=http;BY=x,for=b", "Proto=http;,,"},
+        {"for=\"a;b,c\";host=\"x;y,z\"", "host=\"x;y,z\";,"}, {"for = a", "for = a;,"},
+        {"host=\"a\\\";for=b", "host=\"a\\\";for=b;,"}, {"", ""}, {";;", ","}, {"host", "host;,"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[128];
+        struct http_field field = {BYTES("FORWARDED"), bytes_of_string(cases[i].value)};
+        struct http_fields fields = {&field, 1};
+        struct writer w = writer_of(text, sizeof text);
+        forwarded_write_claims(&fields, &w);
+        if (!bytes_equal(writer_bytes(&w), bytes_of_string(cases[i].claims)))
+            fail_msg("%s: %.*s", cases[i].value, (int)writer_bytes(&w).len, text);
+    }
+}
+
 static void test_via(void **state)
 {
     struct http_field twice[] = {
@@ -121,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_too_small),
+        cmocka_unit_test(test_claims),
         cmocka_unit_test(test_via),
         cmocka_unit_test(test_hop_by_hop),
     };

@@ -66,7 +66,7 @@ static struct head made(struct stage *stage)
 {
     struct head head;
     struct origin_head answer = answer_of(some_fields, 8);
-    struct head_times times = {.request_s = 1000, .response_s = 1000};
+    struct head_asked times = {.request_s = 1000, .response_s = 1000};
     assert_int_equal(head_from_origin(&head, &answer, &s3, times, 65536, &stage->arena), 0);
     return head;
 }
@@ -113,7 +113,7 @@ static void named_fields_are_not_kept(void **state)
         FIELD("Cache-Control", "max-age=60, private=\"x-one\", no-cache=\"X-Two\""),
     };
     static const struct origin_field later[] = {FIELD("Cache-Control", "private=\"X-Three\", max-age=5")};
-    struct head_times times = {.request_s = 1000, .response_s = 1000};
+    struct head_asked times = {.request_s = 1000, .response_s = 1000};
     struct origin_head answer = answer_of(fields, 4);
     struct head head, fresh;
     assert_int_equal(head_from_origin(&head, &answer, &s3, times, 65536, &stage->arena), 0);
@@ -186,7 +186,7 @@ static void larger_than_one_extent(void **state)
     struct origin_field field = {BYTES("x-amz-meta-large"), bytes_of(value, sizeof value)};
     struct origin_head answer = answer_of(&field, 1);
     struct head head, back;
-    assert_int_equal(head_from_origin(&head, &answer, &s3, (struct head_times){0}, 65536, &stage->arena), 0);
+    assert_int_equal(head_from_origin(&head, &answer, &s3, (struct head_asked){0}, 65536, &stage->arena), 0);
     struct item *item = encoded(stage, &head, (struct bytes){0});
     assert_int_equal(head_decode(&back, item, &stage->arena), 0);
     assert_true(bytes_equal(back.fields, head.fields));
@@ -200,7 +200,7 @@ static void a_304_replaces_what_it_names(void **state)
     static const struct origin_field news[] = {
         FIELD("cache-control", "max-age=10"), FIELD("x-new", "1"), FIELD("Content-Length", "0")};
     struct origin_head answer = {.status = 304, .fields = news, .field_count = 3};
-    struct head_times times = {.request_s = 2000, .response_s = 2001};
+    struct head_asked times = {.request_s = 2000, .response_s = 2001};
     assert_int_equal(head_freshen(&fresh, &head, &answer, &s3, times, &stage->arena), 0);
     assert_true(bytes_equal(fresh.fields,
         BYTES(
@@ -218,13 +218,13 @@ static void may_have_no_length_but_whole(void **state)
     struct head head;
     struct origin_head answer = answer_of(NULL, 0);
     answer.content_length = UINT64_MAX;
-    assert_int_equal(head_from_origin(&head, &answer, &s3, (struct head_times){0}, 65536, &stage->arena), 0);
+    assert_int_equal(head_from_origin(&head, &answer, &s3, (struct head_asked){0}, 65536, &stage->arena), 0);
     assert_false(head_has_length(&head));
     assert_false(head_rest_fetchable(&head));
     answer.status = 206;
     answer.total = UINT64_MAX;
     assert_int_equal(
-        head_from_origin(&head, &answer, &s3, (struct head_times){0}, 65536, &stage->arena), E_PROTOCOL);
+        head_from_origin(&head, &answer, &s3, (struct head_asked){0}, 65536, &stage->arena), E_PROTOCOL);
 }
 
 static void a_line_is_a_name_and_a_value(void **state)
@@ -251,6 +251,43 @@ static void a_line_is_a_name_and_a_value(void **state)
     }
 }
 
+static struct head generic_head(
+    struct stage *stage, const struct origin_field *fields, unsigned count, struct head_asked asked)
+{
+    static const struct caching generic = {.enabled = true,
+        .generic = true,
+        .ttl_s = DELTA_SECONDS_NONE,
+        .heuristic_max_s = 86400,
+        .set_cookie = SET_COOKIE_PASS};
+    struct origin_head answer = answer_of(fields, count);
+    struct head head;
+    assert_int_equal(head_from_origin(&head, &answer, &generic, asked, 65536, &stage->arena), 0);
+    return head;
+}
+
+/* Of any HTTP server: who asked with what decides what may be stored; who gets it alone gets all of it. */
+static void of_any_http_server(void **state)
+{
+    struct stage *stage = *state;
+    static const struct origin_field silent[] = {FIELD("x-amz-request-id", "1"), FIELD("Set-Cookie2", "a")};
+    static const struct origin_field timed[] = {FIELD("Cache-Control", "max-age=60")};
+    static const struct origin_field open[] = {FIELD("Cache-Control", "max-age=60, public")};
+    static const struct origin_field cookie[] = {
+        FIELD("Cache-Control", "max-age=60, private=\"Set-Cookie\""), FIELD("Set-Cookie", "a=1")};
+    struct head_asked plain = {.request_s = 1000, .response_s = 1000}, authorized = plain, known = plain;
+    authorized.authorized = known.cookie = true;
+    struct head head = generic_head(stage, silent, 2, plain);
+    assert_false(head.no_store || head.for_authorized);
+    assert_true(head_has_line(head.fields, BYTES("x-amz-request-id")));
+    assert_true(generic_head(stage, silent, 2, known).no_store);
+    assert_false(generic_head(stage, timed, 1, known).no_store);
+    assert_true(generic_head(stage, timed, 1, authorized).no_store);
+    head = generic_head(stage, open, 1, authorized);
+    assert_true(!head.no_store && head.for_authorized);
+    head = generic_head(stage, cookie, 2, plain);
+    assert_true(head.no_store && head_has_line(head.fields, BYTES("set-cookie")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +298,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(larger_than_one_extent, setup, teardown),
         cmocka_unit_test_setup_teardown(a_304_replaces_what_it_names, setup, teardown),
         cmocka_unit_test_setup_teardown(may_have_no_length_but_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(of_any_http_server, setup, teardown),
         cmocka_unit_test(a_line_is_a_name_and_a_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,12 +111,27 @@ static void test_many_parameters(void **state)
     assert_true(bytes_equal(bytes_from(writer_bytes(&w), 2), writer_bytes(&q)));
 }
 
+static void test_fields_of_the_key(void **state)
+{
+    static const char *const in[] = {"X-Forwarded-Host", "x_forwarded_host", "X-FORWARDED-PORT",
+        "x-original-url", "X-Rewrite-URL", "X-HTTP-Method-Override", "x-http_method", "X-Host", "X-Scheme",
+        "front_end_https"};
+    static const char *const out[] = {"X-Forwarded-For", "x_forwarded_for", "X-Forwarded", "Host", "X-Hosts",
+        "Cookie", "Accept", "X-Schema", "X", ""};
+    (void)state;
+    for (size_t i = 0; i < sizeof in / sizeof *in; i++)
+        assert_true(http_key_has_field(bytes_of_string(in[i])));
+    for (size_t i = 0; i < sizeof out / sizeof *out; i++)
+        assert_false(http_key_has_field(bytes_of_string(out[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_rest),
         cmocka_unit_test(test_many_parameters),
+        cmocka_unit_test(test_fields_of_the_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
