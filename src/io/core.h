@@ -50,6 +50,10 @@ void pool_cancel_all(struct io_loop *loop);
 /* disk.c: runs a file op on the calling thread; the result. */
 int64_t disk_execute(struct io_op *op);
 
+/* disk_queue.c: how many transfers of a block device, or of files on it, may be under way before the next
+ * may wait for its queue. Reads sysfs. */
+unsigned disk_queue_room(dev_t device);
+
 /* socket.c */
 int sockets_init(struct io_loop *loop);
 void sockets_deinit(struct io_loop *loop);

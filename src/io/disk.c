@@ -203,6 +203,14 @@ static bool is_fuse(int fd)
     return fstatfs(fd, &status) == 0 && status.f_type == FUSE_SUPER_MAGIC;
 }
 
+/* Reading a file moves its time of access, by way of the file system's journal, and no flag keeps a read from
+ * waiting for that. Only the owner may ask for it not to be moved. */
+static bool keeps_atime(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NOATIME) == 0;
+}
+
 static int accept_file(struct io_file *file, int fd)
 {
     struct stat status;
@@ -220,8 +228,11 @@ static int accept_file(struct io_file *file, int fd)
     if ((flags & IO_OPEN_LOCK) && flock(fd, LOCK_EX | LOCK_NB) < 0)
         return errno == EWOULDBLOCK ? -EBUSY : -errno;
     file->locked = (flags & IO_OPEN_LOCK) != 0;
+    bool journals = (flags & IO_OPEN_DEVICE) && file->regular && !keeps_atime(fd);
     file->direct = (flags & IO_OPEN_DIRECT) && make_direct(fd, &status);
-    file->waits = is_fuse(fd);
+    file->waits = journals || is_fuse(fd);
+    if (flags & IO_OPEN_DEVICE)
+        file->queue_room = disk_queue_room(file->block_device ? status.st_rdev : status.st_dev);
     return 0;
 }
 

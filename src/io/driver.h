@@ -103,7 +103,9 @@ struct io_file {
     struct io_handle handle;
     unsigned flags; /* IO_OPEN_* */
     bool direct, regular, block_device, directory, locked;
-    bool waits; /* even a transfer that is not to wait may wait in the kernel */
+    bool waits;                  /* even a transfer that is not to wait may wait in the kernel */
+    unsigned queue_room;         /* with more transfers under way, the next may wait for the disk's queue */
+    _Atomic unsigned queue_used; /* the driver's, of all loops */
     _Atomic bool stale;
     _Atomic unsigned pending; /* ops in flight */
     struct io_op *closing;

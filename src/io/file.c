@@ -6,6 +6,7 @@
  * ops in flight; a close waits until the last has called back.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -60,6 +61,7 @@ static struct io_file *create(struct io_loop *loop, unsigned flags)
         return NULL;
     file->fd = -1;
     file->flags = flags;
+    file->queue_room = UINT_MAX;
     file->stale = true; /* until it is open */
     if (slot_put(io, SLOT_FILE, file, &file->handle) < 0) {
         free(file);

@@ -10,9 +10,13 @@
  *  - Sockets are in blocking mode: on a non-blocking one the ring answers EAGAIN instead of waiting.
  *  - Receives take their buffer from a ring of provided buffers when bytes are there, so an idle connection
  *    holds none. The free buffers lie in that ring; a give puts one back with a store.
- *  - Disk reads and direct writes are entries too. What would block inside the kernel (open, sync, allocate,
- * buffered writes, anything on FUSE) goes to the core's pools, so that no io-wq worker is ever needed on the
- * hit path; their number is capped.
+ *  - Disk reads are entries too, and direct writes to block devices. What would block inside the kernel goes
+ * to the core's pools: open, sync, allocate, writes to files, anything on FUSE. An entry is first tried by
+ * the thread that submits it, told not to wait; but on file systems it may sleep all the same: in a journal,
+ * for the times of access and modification, and in the block layer, for a place in the disk's queue. While a
+ * disk stalls, such a sleep would stop all that the loop serves. So times of access stay (disk.c), and what
+ * might find the queue full (disk_queue.c) waits in ours.
+ *  - No io-wq worker is ever needed on the hit path; their number is capped.
  *  - Reads and writes of files don't wait for the turn's end: every fourth submits. A device that gets all of
  * a turn's reads at once ends them at once too, and idles while they are looked at; at depth 16 that cost a
  *    quarter of the reads per second, and one system call for four costs less CPU than the idling did.
@@ -82,6 +86,8 @@ static int loop_init(struct io_loop *loop)
 {
     struct uring *uring = uring_of(loop);
     list_init(&uring->deferred);
+    for (unsigned i = 0; i < IO_POOLS_MAX; i++)
+        list_init(&uring->queues[i].waiting);
     uring->ready_fd = -1;
     uring->wake_fd = eventfd(0, EFD_CLOEXEC); /* blocking, as all that the ring waits on */
     if (uring->wake_fd < 0)

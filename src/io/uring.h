@@ -28,6 +28,12 @@
 /* What an entry's user_data points to: the low bits of the pointer. */
 enum uring_tag { URING_OP, URING_CLOSE /* struct io_socket */, URING_IGNORE, URING_WAKE, URING_TAGS };
 
+/* The transfers of one device; by the index of its pool. */
+struct uring_queue {
+    unsigned used;            /* the kernel's, of this loop */
+    struct list_node waiting; /* ops, in order, until one of the former ends */
+};
+
 /* The loop's driver part. */
 struct uring {
     struct io_uring ring;
@@ -41,6 +47,7 @@ struct uring {
     uint64_t wake_count;       /* what the armed read writes */
     unsigned transfers;        /* reads and writes of files that wait for a submission, about */
     struct list_node deferred; /* ops that found no room in the submission queue while reaping */
+    struct uring_queue queues[IO_POOLS_MAX];
 };
 
 /* The socket's driver part. */

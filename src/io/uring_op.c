@@ -188,14 +188,57 @@ void uring_poll(struct io_loop *loop, struct io_op *op, struct io_foreign *forei
     start(loop, op);
 }
 
+/* Whether the transfer can be submitted without making the loop wait for the disk, however long that takes. A
+ * write to a regular file can't: it moves the time of modification, for which ext4 waits while its journal
+ * writes out the inode. */
+static bool may_submit(struct io_op *op)
+{
+    if (op->io.kind != IO_KIND_READ && op->io.kind != IO_KIND_WRITE)
+        return false;
+    const struct io_file *file = io_op_file(op);
+    return !file->waits && (op->io.kind == IO_KIND_READ || (file->direct && file->block_device));
+}
+
+/* Takes a place in the disk's queue; false: there may be none. The loop's first always has one, so that what
+ * waits is woken by a completion of its own loop. */
+static bool queue_enter(struct uring_queue *queue, struct io_file *file)
+{
+    unsigned used = atomic_fetch_add_explicit(&file->queue_used, 1, memory_order_relaxed);
+    if (used >= file->queue_room && queue->used > 0) {
+        atomic_fetch_sub_explicit(&file->queue_used, 1, memory_order_relaxed);
+        return false;
+    }
+    queue->used++;
+    return true;
+}
+
+/* The transfer has ended, or gone elsewhere. */
+static void queue_leave(struct io_loop *loop, struct io_file *file)
+{
+    struct uring_queue *queue = &uring_of(loop)->queues[file->pool];
+    CHECK(queue->used > 0);
+    queue->used--;
+    atomic_fetch_sub_explicit(&file->queue_used, 1, memory_order_relaxed);
+    while (!list_empty(&queue->waiting)) {
+        struct io_op *next = CONTAINER_OF(queue->waiting.next, struct io_op, io.node);
+        if (!queue_enter(queue, io_op_file(next)))
+            return;
+        list_remove(&next->io.node);
+        start(loop, next);
+    }
+}
+
 bool uring_blocking(struct io_loop *loop, struct io_op *op)
 {
-    bool read = op->io.kind == IO_KIND_READ;
-    if (!read && (op->io.kind != IO_KIND_WRITE || !io_op_file(op)->direct))
+    if (!may_submit(op))
         return false;
-    if (io_op_file(op)->waits)
-        return false;
+    struct io_file *file = io_op_file(op);
+    struct uring_queue *queue = &uring_of(loop)->queues[file->pool];
     op->io.partial = 0;
+    if (!list_empty(&queue->waiting) || !queue_enter(queue, file)) {
+        list_push_back(&queue->waiting, &op->io.node);
+        return true;
+    }
     start(loop, op);
     if (++uring_of(loop)->transfers >= TRANSFERS_GATHERED)
         uring_submit(loop);
@@ -315,10 +358,11 @@ static int ready_mask(int events)
  * is. */
 static void finish_transfer(struct io_loop *loop, struct io_op *op, int result)
 {
-    const struct io_file *file = io_op_file(op);
+    struct io_file *file = io_op_file(op);
     bool read = op->io.kind == IO_KIND_READ;
     if (result < 0 || (result == 0 && read)) {
         io_complete(op, result < 0 ? result : op->io.partial);
+        queue_leave(loop, file);
         return;
     }
     size_t total = 0, done = (size_t)op->io.partial + (size_t)result;
@@ -328,9 +372,11 @@ static void finish_transfer(struct io_loop *loop, struct io_op *op, int result)
     bool end = read && file->direct && done % SECTOR != 0;
     if (done == total || end) {
         io_complete(op, (int64_t)done);
+        queue_leave(loop, file);
     } else if (op->io.count > 1 || result == 0 || (file->direct && done % SECTOR != 0)) {
         op->io.partial = 0;
         pool_submit(loop, op, file->pool);
+        queue_leave(loop, file);
     } else {
         op->io.partial = (int64_t)done;
         start(loop, op);

@@ -1,5 +1,6 @@
 /* Where a file may lie and who may open it: beneath a directory, no links, locks, O_DIRECT and where it is
  * not had. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,27 @@ static void test_direct_falls_back(void **state)
     rig_close(&rig);
 }
 
+/* A device's reads leave the time of access alone: moving it may wait for a journal. */
+static void test_device_keeps_atime(void **state)
+{
+    (void)state;
+    if (conformance_is_fake())
+        skip();
+    struct rig rig;
+    struct stat status;
+    uint8_t got[100];
+    struct timespec times[2] = {{.tv_sec = 1000}, {.tv_nsec = UTIME_NOW}};
+    rig_open(&rig);
+    struct io_handle file = file_open(&rig, conformance_path("atime"), READ_WRITE | IO_OPEN_DEVICE);
+    assert_int_equal(file_write(&rig, file, "some bytes", 10, 0), 10);
+    assert_int_equal(utimensat(AT_FDCWD, conformance_path("atime"), times, 0), 0);
+    assert_int_equal(file_read(&rig, file, got, sizeof got, 0), 10);
+    file_close(&rig, file);
+    assert_int_equal(stat(conformance_path("atime"), &status), 0);
+    assert_int_equal(status.st_atime, 1000);
+    rig_close(&rig);
+}
+
 int child_lock(const char *path)
 {
     struct rig rig;
@@ -198,6 +220,7 @@ int run_places(void)
 {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_open_beneath),
         cmocka_unit_test(test_only_regular_files), cmocka_unit_test(test_mode_of_created_files),
-        cmocka_unit_test(test_direct), cmocka_unit_test(test_direct_falls_back), cmocka_unit_test(test_lock)};
+        cmocka_unit_test(test_direct), cmocka_unit_test(test_direct_falls_back),
+        cmocka_unit_test(test_device_keeps_atime), cmocka_unit_test(test_lock)};
     return cmocka_run_group_tests_name("places", tests, NULL, NULL);
 }
