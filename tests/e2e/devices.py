@@ -66,8 +66,9 @@ def command(*words):
 class Ext4:
     """An ext4 of `mib` MiB in a file, mounted by a loop device; the file may be one of a FaultFs."""
 
-    def __init__(self, folder, mib, image=None):
+    def __init__(self, folder, mib, image=None, options=""):
         self.image, self.mount, self.mib = image or folder / "image", folder / "mount", mib
+        self.options = ",".join(["loop", *options.split()])
         self.mount.mkdir(parents=True)
         self.device = self.mount / "device"
 
@@ -80,7 +81,7 @@ class Ext4:
             image.truncate(self.mib << 20)
         command("mkfs.ext4", "-q", "-F", "-m", "0", self.image)
         try:
-            command("mount", "-o", "loop", self.image, self.mount)
+            command("mount", "-o", self.options, self.image, self.mount)
         except subprocess.CalledProcessError as error:
             pytest.skip(f"ext4: no loop device: {error.stderr.strip()}")
         return self
