@@ -214,7 +214,8 @@ static void flushed(void *context, int result)
 void store_flush(struct store *store)
 {
     bool done = false;
-    disk_flush(store->disk, store->loop, flushed, &done);
+    if (disk_flush(store->disk, store->loop, flushed, &done) < 0)
+        store_die("out of memory");
     while (!done)
         store_turn(store);
 }

@@ -1,5 +1,7 @@
 #include "app/admin_purge.h"
 
+#include <errno.h>
+
 #include <jansson.h>
 
 #include "base/error.h"
@@ -116,6 +118,8 @@ unsigned admin_purge_write(struct writer *w, const struct admin_purge *asked, in
         return write_error(w, 400, "key, prefix or tag is too long");
     if (result == E_SYNTAX)
         return write_error(w, 400, "a tag has no spaces, commas or control characters");
+    if (result == -ENOMEM)
+        return write_error(w, 503, "out of memory: nothing, or not all of it, was purged");
     unsigned status = result < 0 ? 503 : 200;
     struct json json = json_of(w);
     json_open_object(&json, NULL);

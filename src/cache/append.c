@@ -295,6 +295,12 @@ void append_filling_end(struct device *device, struct filling *filling)
     device_wake(device);
 }
 
+void append_hole_lost(struct device *device)
+{
+    device->missed_remove = true;
+    device->write_errors = DEVICE_WRITE_ERRORS_MAX;
+}
+
 void append_table(struct device *device, struct filling *filling, struct list_node *ready)
 {
     CHECK(filling->sealed && filling->pending == 0 && filling->batch == NULL);
@@ -314,6 +320,8 @@ void append_table(struct device *device, struct filling *filling, struct list_no
         flush_ticket_done(device, table);
         write_destroy(table);
     }
+    if (filling->holed)
+        append_hole_lost(device);
     append_filling_end(device, filling); /* without a table: it is scanned */
 }
 

@@ -199,25 +199,34 @@ static void nothing_to_open(struct io_message *message)
     attached_all(CONTAINER_OF(message, struct disk, turn.message));
 }
 
+static void did_not_join(struct io_message *message)
+{
+    turn_end(CONTAINER_OF(message, struct disk, turn.message));
+}
+
 void disk_attach(
     struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context)
 {
     CHECK(!disk->turn.busy && !atomic_load(&disk->attached));
-    CHECK(disk_join(disk, loop) == 0);
-    disk->turn.home = disk_worker(disk, loop);
     disk->turn.busy = true;
     disk->turn.done = done;
     disk->turn.context = context;
-    disk->turn.pending = disk->device_count;
-    if (disk->device_count == 0) {
-        disk->turn.message.deliver = nothing_to_open;
+    disk->turn.pending = 0;
+    disk->turn.result = disk_join(disk, loop);
+    if (disk->turn.result < 0) {
+        disk->turn.message.deliver = did_not_join;
         io_post(loop, &disk->turn.message);
         return;
     }
+    disk->turn.home = disk_worker(disk, loop);
     for (unsigned i = 0; i < disk->device_count; i++) {
         disk->devices[i]->home = disk->turn.home;
-        device_open(disk->devices[i], one_opened);
+        disk->turn.pending += device_open(disk->devices[i], one_opened) == 0;
     }
+    if (disk->turn.pending > 0)
+        return;
+    disk->turn.message.deliver = nothing_to_open;
+    io_post(loop, &disk->turn.message);
 }
 
 /* ---- detach ---- */

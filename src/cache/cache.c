@@ -135,12 +135,14 @@ int cache_join(struct cache *cache, struct io_loop *loop)
 {
     if (worker_of(cache, loop) != NULL)
         return -EEXIST;
-    int result = cache->disk != NULL ? disk_join(cache->disk, loop) : 0;
-    if (result < 0)
-        return result;
     struct cache_worker *worker = calloc(1, sizeof *worker);
     if (worker == NULL)
         return -ENOMEM;
+    int result = cache->disk != NULL ? disk_join(cache->disk, loop) : 0;
+    if (result < 0) {
+        free(worker);
+        return result;
+    }
     *worker = (struct cache_worker){.loop = loop, .cache = cache, .message = {.deliver = deliver}};
     list_init(&worker->ready);
     hits_init(&worker->hits, cache->disk, loop);
@@ -359,8 +361,18 @@ static void get_joined(struct cache *cache, struct cache_get *get, struct item_k
         list_push_back(&joined->waiters, &get->cache.node);
     }
     pthread_mutex_unlock(&cache->lock);
-    if (joined != NULL && first)
-        joined->disk_get = disk_get(cache->disk, get->cache.loop, key, 0, UINT32_MAX, joined_done, joined);
+    if (joined == NULL || !first)
+        return;
+    joined->disk_get = disk_get(cache->disk, get->cache.loop, key, 0, UINT32_MAX, joined_done, joined);
+    if (joined->disk_get == NULL)
+        joined_done(joined, E_EXHAUSTED, NULL);
+}
+
+static void answer_get(struct cache *cache, struct cache_get *get, int result, struct item *item)
+{
+    pthread_mutex_lock(&cache->lock);
+    ready_add(cache, get, result, item);
+    pthread_mutex_unlock(&cache->lock);
 }
 
 static void part_done(void *context, int result, struct item *item)
@@ -379,13 +391,13 @@ void cache_get_start(struct cache *cache, struct io_loop *loop, struct cache_get
     get->cache.keep = keep;
     struct item *item = cache_find(cache, key);
     if (item != NULL || cache->disk == NULL) {
-        pthread_mutex_lock(&cache->lock);
-        ready_add(cache, get, item != NULL ? 0 : E_MISSING, item);
-        pthread_mutex_unlock(&cache->lock);
+        answer_get(cache, get, item != NULL ? 0 : E_MISSING, item);
     } else if (from == 0 && len == UINT32_MAX) {
         get_joined(cache, get, key);
     } else {
         get->cache.disk_get = disk_get(cache->disk, loop, key, from, len, part_done, get);
+        if (get->cache.disk_get == NULL)
+            answer_get(cache, get, E_EXHAUSTED, NULL);
     }
 }
 
@@ -471,12 +483,12 @@ static void later_deliver(struct io_message *message)
     now.done(now.context, 0);
 }
 
-static void answer_later(struct io_loop *loop, void (*done)(void *context, int result), void *context)
+static struct later *later_create(void (*done)(void *context, int result), void *context)
 {
     struct later *later = malloc(sizeof *later);
-    CHECK(later != NULL);
-    *later = (struct later){.message.deliver = later_deliver, .done = done, .context = context};
-    io_post(loop, &later->message);
+    if (later != NULL)
+        *later = (struct later){.message.deliver = later_deliver, .done = done, .context = context};
+    return later;
 }
 
 /* ---- purges ---- */
@@ -503,30 +515,34 @@ static void sweep(struct cache *cache)
 uint64_t cache_purge(struct cache *cache, struct io_loop *loop, const struct purge *purge, bool *widened,
     void (*done)(void *context, int result), void *context)
 {
-    uint64_t sequence;
+    uint64_t sequence = 0;
+    struct later *later = cache->disk == NULL ? later_create(done, context) : NULL;
+    *widened = false;
     if (cache->disk != NULL) {
         sequence = disk_purge(cache->disk, loop, purge, widened, done, context);
-    } else {
+    } else if (later != NULL) {
         *widened = purges_add(cache->purges, purge, &cache->sequence, &sequence);
-        answer_later(loop, done, context);
+        io_post(loop, &later->message);
     }
-    sweep(cache);
+    if (sequence != 0)
+        sweep(cache);
     return sequence;
 }
 
 uint64_t cache_purge_object(struct cache *cache, struct io_loop *loop, struct bytes object,
     void (*done)(void *context, int result), void *context)
 {
-    uint64_t sequence;
+    uint64_t sequence = 0;
     struct item_key head = {ITEM_HEAD, object};
+    struct later *later = cache->disk == NULL ? later_create(done, context) : NULL;
     if (cache->disk != NULL) {
         sequence = disk_purge_object(cache->disk, loop, object, done, context);
         unjoin(cache, head);
-    } else {
+    } else if (later != NULL) {
         sequence = purges_add_object(cache->purges, object, &cache->sequence);
-        answer_later(loop, done, context);
+        io_post(loop, &later->message);
     }
-    memory_remove(cache->memory, head, sequence);
+    memory_remove(cache->memory, head, sequence); /* of 0: nothing */
     return sequence;
 }
 
@@ -542,17 +558,21 @@ void cache_purge_stats(struct cache *cache, struct purges_stats *stats)
 
 /* ---- removes ---- */
 
-void cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
+int cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context)
 {
+    struct later *later = cache->disk == NULL ? later_create(done, context) : NULL;
+    if (cache->disk == NULL && later == NULL)
+        return -ENOMEM;
     memory_remove(cache->memory, key, UINT64_MAX);
-    if (cache->disk != NULL) {
-        disk_remove(cache->disk, loop, key, done, context);
-        unjoin(cache, key);
-        memory_remove(cache->memory, key, UINT64_MAX);
-        return;
+    if (later != NULL) {
+        io_post(loop, &later->message);
+        return 0;
     }
-    answer_later(loop, done, context);
+    int result = disk_remove(cache->disk, loop, key, done, context);
+    unjoin(cache, key);
+    memory_remove(cache->memory, key, UINT64_MAX);
+    return result;
 }
 
 void cache_forget(struct cache *cache, struct item_key key)

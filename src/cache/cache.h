@@ -73,16 +73,18 @@ MUST_CHECK int cache_take(struct cache *cache, struct item_key key, uint32_t val
  * for did not take it, as disk_put's; after E_EXHAUSTED disk_put() may be tried again. `asked` as disk_put's.
  */
 int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsigned where, uint64_t asked);
-/* Gone from every tier, durably, when done(context, result) comes; invisible at once. */
-void cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
+/* Gone from every tier, durably, when done(context, result) comes; invisible at once. -ENOMEM: it is not
+ * removed (though it may be gone from memory), and done does not come. */
+MUST_CHECK int cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context);
 /* Hides what is older than the call, on every tier: in force when it returns the purge's sequence, durable
  * when done comes with 0; with another result in force until the restart. Costs the same whatever it hides.
- * *widened: the table of purges was full, older ones now hide more than was asked for. */
-uint64_t cache_purge(struct cache *cache, struct io_loop *loop, const struct purge *purge, bool *widened,
-    void (*done)(void *context, int result), void *context);
+ * *widened: the table of purges was full, older ones now hide more than was asked for. 0: there is no memory
+ * for it, nothing was done, and done does not come. */
+MUST_CHECK uint64_t cache_purge(struct cache *cache, struct io_loop *loop, const struct purge *purge,
+    bool *widened, void (*done)(void *context, int result), void *context);
 /* The same of one object, hard: of what lies under its name and, as the view says, under longer keys. */
-uint64_t cache_purge_object(struct cache *cache, struct io_loop *loop, struct bytes object,
+MUST_CHECK uint64_t cache_purge_object(struct cache *cache, struct io_loop *loop, struct bytes object,
     void (*done)(void *context, int result), void *context);
 /* Whether a soft purge hides an item that was found. */
 bool cache_is_stale(struct cache *cache, struct item *item);

@@ -4,6 +4,7 @@
  * (its deadline), it stops looking; what is in flight then stays as it is, and the next open recovers as
  * after a crash.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -24,6 +25,30 @@ struct closing {
     void (*done)(struct device *device, int result);
 };
 
+int closing_prepare(struct device *device)
+{
+    CHECK(device->closing == NULL);
+    struct closing *closing = calloc(1, sizeof *closing);
+    if (closing == NULL)
+        return -ENOMEM;
+    closing->device = device;
+    device->closing = closing;
+    return 0;
+}
+
+void closing_forget(struct device *device)
+{
+    struct closing *closing = device->closing;
+    device->closing = NULL;
+    if (closing == NULL)
+        return;
+    free(closing->state);
+    free(closing->sums);
+    free(closing->purges);
+    free(closing->super.buffer);
+    free(closing);
+}
+
 static struct closing *closing_of(struct io_op *op)
 {
     return CONTAINER_OF(op, struct closing, op);
@@ -43,11 +68,7 @@ static void closed(struct io_op *op)
     int result = closing->clean ? 0 : E_TIMEOUT;
     atomic_store(&device->state, DEVICE_CLOSED);
     device->file = IO_HANDLE_NONE;
-    free(closing->state);
-    free(closing->sums);
-    free(closing->purges);
-    free(closing->super.buffer);
-    free(closing);
+    closing_forget(device);
     device_reset(device);
     done(device, result);
 }
@@ -66,7 +87,8 @@ static void failed(struct closing *closing)
 
 /* ---- the snapshot ---- */
 
-/* Without a snapshot (recovery had not ended): what was written is at least durable. */
+/* Without a snapshot (recovery had not ended, or there is no memory for it): what was written is at least
+ * durable. */
 static void only_synced(struct io_op *op)
 {
     struct closing *closing = closing_of(op);
@@ -113,7 +135,7 @@ static void state_write(struct closing *closing)
     struct device *device = closing->device;
     struct snapshot_segment *segments = calloc(device->segment_count, sizeof *segments);
     if (segments == NULL) {
-        close_file(closing);
+        only_sync(closing);
         return;
     }
     for (uint32_t i = 0; i < device->segment_count; i++)
@@ -190,7 +212,8 @@ static void snapshot_begin(struct closing *closing)
     struct device *device = closing->device;
     uint64_t buckets = device->super.index_buckets;
     closing->state_len = snapshot_state_bytes(device->segment_count, buckets);
-    bool fits = snapshot_bytes_for(device->segment_count, buckets) <= device->super.snapshot_bytes;
+    bool fits = device_super_write_init(&closing->super, device, marked) == 0 &&
+                snapshot_bytes_for(device->segment_count, buckets) <= device->super.snapshot_bytes;
     closing->state = aligned_alloc(SEGMENT_BLOCK, closing->state_len);
     closing->sums = calloc(snapshot_pieces(buckets), sizeof *closing->sums);
     closing->purges = aligned_alloc(SEGMENT_BLOCK, segment_blocks_up(PURGES_ENCODED_MAX));
@@ -220,7 +243,15 @@ static bool is_quiet(struct device *device)
     write_submit_all(device->home, &ready);
     return quiet && atomic_load(&device->reads_in_flight) == 0 && device->reclaim == NULL &&
            device->recovery == NULL && device->retry_write.buffer == NULL &&
-           !atomic_load(&device->home_posted) && !io_op_busy(&device->retry);
+           !atomic_load(&device->home_posted) && !io_op_busy(&device->retry) && !io_op_busy(&device->room);
+}
+
+static bool nothing_waits(struct device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    bool nothing = list_empty(&device->waiting);
+    pthread_mutex_unlock(&device->lock);
+    return nothing;
 }
 
 static void look(struct io_op *op);
@@ -236,12 +267,13 @@ static void look(struct io_op *op)
     struct closing *closing = closing_of(op);
     struct device *device = closing->device;
     if (device->disk->turn.gave_up) {
-        free(closing->super.buffer);
-        free(closing); /* the rest is left as it is */
+        closing_forget(device); /* the rest is left as it is */
         return;
     }
     if (io_op_busy(&device->retry))
         io_cancel(device->home->loop, &device->retry);
+    if (io_op_busy(&device->room) && nothing_waits(device))
+        io_cancel(device->home->loop, &device->room);
     if (!is_quiet(device)) {
         wait(closing);
         return;
@@ -257,11 +289,8 @@ static void look(struct io_op *op)
 
 void device_close(struct device *device, void (*done)(struct device *device, int result))
 {
-    struct closing *closing = calloc(1, sizeof *closing);
-    CHECK(closing != NULL);
-    closing->device = device;
+    struct closing *closing = device->closing;
     closing->done = done;
-    CHECK(device_super_write_init(&closing->super, device, marked) == 0);
     pthread_mutex_lock(&device->lock);
     closing->clean = device_in_service(device);
     atomic_store(&device->state, DEVICE_CLOSING);

@@ -26,6 +26,10 @@ struct device *device_create(struct disk *disk, unsigned number, const struct di
     device->disk = disk;
     device->number = number;
     device->path = strdup(config->path);
+    if (device->path == NULL) {
+        free(device);
+        return NULL;
+    }
     device->size_bytes = config->size_bytes;
     device->expected_item_bytes = disk->expected_item_bytes;
     pthread_mutex_init(&device->lock, NULL);
@@ -45,6 +49,7 @@ void device_reset(struct device *device)
 {
     CHECK(list_empty(&device->tickets) && list_empty(&device->waiting) && device->open == NULL);
     write_free_kept(device);
+    closing_forget(device);
     pthread_mutex_lock(&device->lock); /* statistics may be read meanwhile */
     index_destroy(device->index);
     free(device->segments);
@@ -326,9 +331,35 @@ static void retry_arm(struct device *device)
     io_timer(device->home->loop, &device->retry, io_now_ns(device->home->loop) + DEVICE_RETRY_NS);
 }
 
+/* ---- what waits ---- */
+
+static void room_due(struct io_op *op)
+{
+    struct device *device = CONTAINER_OF(op, struct device, room);
+    struct disk_worker *home = device->home;
+    if (op->result == 0) {
+        append_waiting(device, home);
+        device_look(device);
+    }
+    worker_op_end(home);
+}
+
+static void room_look(struct device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    bool waits = !list_empty(&device->waiting) && device_takes(device);
+    pthread_mutex_unlock(&device->lock);
+    if (!waits || io_op_busy(&device->room))
+        return;
+    io_op_init(&device->room, room_due);
+    worker_op_begin(device->home);
+    io_timer(device->home->loop, &device->room, io_now_ns(device->home->loop) + DEVICE_ROOM_NS);
+}
+
 void device_look(struct device *device)
 {
     enum device_state state = atomic_load(&device->state);
+    room_look(device);
     if (state == DEVICE_OUT && !io_op_busy(&device->retry) && device->retry_write.buffer == NULL)
         retry_arm(device);
     reclaim_wake(device);

@@ -59,6 +59,7 @@
 #define DEVICE_WRITE_ERRORS_MAX 3
 #define DEVICE_READ_ERRORS_MAX 8
 #define DEVICE_RETRY_NS (10 * NS_PER_S)
+#define DEVICE_ROOM_NS (100 * NS_PER_MS)
 #define DEVICE_STALL_NS (5 * NS_PER_S)
 #define DEVICE_READS_MAX 8192
 #define DEVICE_READ_BYTES_MAX (UINT64_C(128) << 20) /* gets and buffers of reads in flight */
@@ -84,6 +85,14 @@ struct device_segment {
     enum segment_state state; /* under lock */
 };
 
+/* For the leave of a loop that has joined once more. */
+struct early_leave {
+    struct list_node node;
+    struct io_message message;
+    void (*left)(void *context);
+    void *context;
+};
+
 /* A loop that takes part. Only its thread touches it. */
 struct disk_worker {
     struct disk *disk;
@@ -97,6 +106,7 @@ struct disk_worker {
     bool posted, leaving;
     void (*left)(void *context);
     void *left_context;
+    struct list_node early_leaves; /* joins - 1 of them */
     struct list_node free_gets, free_buffers[3];
     uint8_t *sheets[3]; /* what the buffers are cut from */
     unsigned free_get_count;
@@ -179,6 +189,8 @@ struct batches {
 
 struct reclaim;
 struct recovery;
+struct opening;
+struct closing;
 
 struct device_super_write {
     struct device *device;
@@ -237,7 +249,10 @@ struct device {
 
     struct reclaim *reclaim;   /* home loop */
     struct recovery *recovery; /* home loop */
+    struct opening *opening;   /* home loop; from device_open() to the end of device_start() */
+    struct closing *closing;   /* home loop; made at open, so that closing can't fail for want of it */
     struct io_op retry;
+    struct io_op room; /* tries again to place what waits: for a segment, or only for memory */
     struct device_super_write retry_write;
     struct device_stats stats;
 };
@@ -275,14 +290,16 @@ void device_super_write(struct device_super_write *write);
 void device_reset(struct device *device);
 
 /* ---- opening.c, closing.c: home loop ---- */
-struct opening;
-/* Opens the file and reads or makes the superblock: done(result) with device->super filled. */
-void device_open(struct device *device, void (*done)(struct device *device, int result));
-/* With super's epoch, peers and dead_below set by the disk: writes it, then reads the snapshot or finds the
- * live segments. */
+/* Opens the file and reads or makes the superblock: done(result), never inside the call, with device->super
+ * filled. -ENOMEM: not begun, the device is closed, done does not come. */
+MUST_CHECK int device_open(struct device *device, void (*done)(struct device *device, int result));
+/* After a device_open() that went well, with super's epoch, peers and dead_below set by the disk: writes it,
+ * then reads the snapshot or finds the live segments. */
 void device_start(struct device *device, void (*done)(struct device *device, int result));
 /* Writes what waits, seals, writes the snapshot, closes. */
 void device_close(struct device *device, void (*done)(struct device *device, int result));
+MUST_CHECK int closing_prepare(struct device *device);
+void closing_forget(struct device *device);
 
 /* ---- steady_read.c: home loop ---- */
 struct steady_read {
@@ -326,6 +343,9 @@ void append_close_batch(struct device *device, struct list_node *ready);
 void append_seal(struct device *device, struct list_node *ready);
 /* Under lock: the filling's writes are through; makes its table ready. */
 void append_table(struct device *device, struct filling *filling, struct list_node *ready);
+/* Under lock: a segment with a hole gets no table. What lies behind the hole would be lost, and what it hides
+ * come back: the device goes out once the write that is being settled is. */
+void append_hole_lost(struct device *device);
 /* Under lock: its segment is sealed; frees it. */
 void append_filling_end(struct device *device, struct filling *filling);
 /* The worker's timer runs. */
@@ -360,9 +380,10 @@ void flush_ticket_done(struct device *device, struct write *write);
 /* Entries left the queue: placed, or lost. */
 void flush_waiting_moved(struct device *device);
 void flush_waiting_lost(struct device *device);
-/* Everything that has a place, a ticket or waits now is durable at done, on this worker's loop. */
-void flush_start(struct device *device, struct disk_worker *worker, void (*done)(void *context, int result),
-    void *context);
+/* Everything that has a place, a ticket or waits now is durable at done, on this worker's loop. `flush` is
+ * the caller's, and the device's until then. */
+void flush_start(struct flush *flush, struct device *device, struct disk_worker *worker,
+    void (*done)(void *context, int result), void *context);
 
 /* ---- rows.c: the items of a segment, from its table or by a scan; home loop ---- */
 struct rows {
@@ -382,7 +403,8 @@ struct rows {
         struct segment_footer footer;
     } load;
 };
-void rows_load(struct rows *rows);
+/* done, never inside the call; -ENOMEM: not begun, done does not come. */
+MUST_CHECK int rows_load(struct rows *rows);
 void rows_free(struct rows *rows);
 
 /* ---- purge_log.c: home loop ---- */
@@ -411,5 +433,6 @@ void reclaim_start(struct device *device);
 /* A pin went to zero, a segment was sealed. */
 void reclaim_wake(struct device *device);
 bool reclaim_busy(const struct device *device);
-void recovery_start(struct device *device);
+/* -ENOMEM: nothing was done. */
+MUST_CHECK int recovery_start(struct device *device);
 bool recovery_busy(const struct device *device);

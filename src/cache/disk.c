@@ -82,13 +82,22 @@ struct disk_worker *disk_worker(struct disk *disk, const struct io_loop *loop)
     return NULL;
 }
 
+/* Has what the leave that goes with it needs, so that it can't fail. */
+static int join_again(struct disk_worker *worker)
+{
+    struct early_leave *leave = calloc(1, sizeof *leave);
+    if (leave == NULL)
+        return -ENOMEM;
+    list_push_back(&worker->early_leaves, &leave->node);
+    worker->joins++;
+    return 0;
+}
+
 int disk_join(struct disk *disk, struct io_loop *loop)
 {
     struct disk_worker *worker = disk_worker(disk, loop);
-    if (worker != NULL) {
-        worker->joins++;
-        return 0;
-    }
+    if (worker != NULL)
+        return join_again(worker);
     worker = worker_create(disk, loop);
     if (worker == NULL)
         return -ENOMEM;
@@ -106,33 +115,11 @@ int disk_join(struct disk *disk, struct io_loop *loop)
     return result;
 }
 
-/* A callback from the loop that has no op behind it. */
-struct later {
-    struct io_message message;
-    void (*done)(void *context, int result);
-    void (*left)(void *context);
-    void *context;
-    int result;
-};
-
-static void later_deliver(struct io_message *message)
+static void left_early(struct io_message *message)
 {
-    struct later *later = CONTAINER_OF(message, struct later, message);
-    struct later now = *later;
-    free(later);
-    if (now.done != NULL)
-        now.done(now.context, now.result);
-    else
-        now.left(now.context);
-}
-
-static void answer_later(struct io_loop *loop, struct later what)
-{
-    struct later *later = malloc(sizeof *later);
-    CHECK(later != NULL);
-    *later = what;
-    later->message = (struct io_message){.deliver = later_deliver};
-    io_post(loop, &later->message);
+    struct early_leave leave = *CONTAINER_OF(message, struct early_leave, message);
+    free(CONTAINER_OF(message, struct early_leave, message));
+    leave.left(leave.context);
 }
 
 void disk_leave(struct disk *disk, struct io_loop *loop, void (*done)(void *context), void *context)
@@ -140,7 +127,10 @@ void disk_leave(struct disk *disk, struct io_loop *loop, void (*done)(void *cont
     struct disk_worker *worker = disk_worker(disk, loop);
     CHECK(worker != NULL && worker->joins > 0);
     if (--worker->joins > 0) {
-        answer_later(loop, (struct later){.left = done, .context = context});
+        struct early_leave *leave =
+            CONTAINER_OF(list_pop_front(&worker->early_leaves), struct early_leave, node);
+        *leave = (struct early_leave){.message.deliver = left_early, .left = done, .context = context};
+        io_post(loop, &leave->message);
         return;
     }
     worker->leaving = true;
@@ -163,9 +153,8 @@ void disk_leave(struct disk *disk, struct io_loop *loop, void (*done)(void *cont
 
 /* ---- owners ---- */
 
-/* The device that a key belongs to, NULL when that one is away. Rendezvous hashing: the highest score wins,
- * so a device more or less moves only its own keys. */
-static struct device *owner_of(struct disk *disk, struct item_key key)
+/* Rendezvous hashing: the highest score wins, so a device more or less moves only its own keys. */
+struct device *disk_owner(struct disk *disk, struct item_key key)
 {
     if (!atomic_load_explicit(&disk->attached, memory_order_acquire) || disk->owner_count == 0)
         return NULL;
@@ -246,8 +235,7 @@ static bool superseded(struct device *device, const struct writing *entry)
     return false;
 }
 
-/* Gives the entry to the log. False: it was not taken, the caller destroys it. */
-static bool hand_over(struct device *device, struct disk_worker *worker, struct writing *entry)
+bool disk_hand_over(struct device *device, struct disk_worker *worker, struct writing *entry)
 {
     uint64_t now_ns = io_now_ns(worker->loop);
     struct append append;
@@ -296,7 +284,7 @@ static int write_item(
     entry->hash = hash;
     entry->stored_ns = io_wall_ns(worker->loop);
     entry->hit = hit;
-    if (!hand_over(device, worker, entry)) {
+    if (!disk_hand_over(device, worker, entry)) {
         if (!hit)
             counter_add(&counters->dropped_full, 1);
         writing_destroy(entry);
@@ -313,7 +301,7 @@ int disk_put(struct disk *disk, struct io_loop *loop, struct item *item, uint64_
     CHECK(item_is_complete(item) && item_held_len(item) == item_value_len(item) && item_sequence(item) > 0);
     struct item_key key = item_key(item);
     struct disk_worker *worker = disk_worker(disk, loop);
-    struct device *device = owner_of(disk, key);
+    struct device *device = disk_owner(disk, key);
     if (item_clear_of(item) == 0)
         item_clear_of_set(item, item_sequence(item));
     if (device == NULL) {
@@ -336,7 +324,7 @@ int disk_put_hit(struct disk *disk, struct io_loop *loop, struct item *item)
     CHECK(item_is_complete(item) && item_sequence(item) > 0 && item_clear_of(item) > 0);
     struct item_key key = item_key(item);
     struct disk_worker *worker = disk_worker(disk, loop);
-    struct device *device = owner_of(disk, key);
+    struct device *device = disk_owner(disk, key);
     if (device == NULL)
         return E_UNSUPPORTED;
     CHECK(worker != NULL);
@@ -345,173 +333,23 @@ int disk_put_hit(struct disk *disk, struct io_loop *loop, struct item *item)
     return result == 0 ? write_item(device, worker, item, hash, true) : result;
 }
 
-/* Hides the key on its device, by a record in the log. */
-static void remove_record(struct device *device, struct disk_worker *worker, struct item_key key)
-{
-    CHECK(worker != NULL && key.bytes.len >= 1 && key.bytes.len <= ITEM_KEY_MAX);
-    uint8_t hidden[SEGMENT_KEY_MAX];
-    hidden[0] = (uint8_t)key.kind;
-    memcpy(hidden + 1, key.bytes.ptr, key.bytes.len);
-    struct writing *entry = writing_create(NULL, ITEM_REMOVE, bytes_of(hidden, key.bytes.len + 1));
-    CHECK(entry != NULL);
-    entry->hash = device_hash(device, key.kind, key.bytes);
-    entry->stored_ns = io_wall_ns(worker->loop);
-    if (!hand_over(device, worker, entry))
-        writing_destroy(entry);
-}
-
-void disk_remove(struct disk *disk, struct io_loop *loop, struct item_key key,
-    void (*done)(void *context, int result), void *context)
-{
-    struct disk_worker *worker = disk_worker(disk, loop);
-    struct device *device = owner_of(disk, key);
-    if (device == NULL) {
-        answer_later(loop, (struct later){.done = done, .context = context, .result = E_UNSUPPORTED});
-        return;
-    }
-    remove_record(device, worker, key);
-    flush_start(device, worker, done, context);
-}
-
-static void flush_all(struct disk *disk, struct io_loop *loop, int result,
-    void (*done)(void *context, int result), void *context);
-
-/* ---- purging ---- */
-
 struct purges *disk_purges(struct disk *disk)
 {
     return disk->purges;
 }
 
-/* Gives a purge record to the device's log, or remembers that it missed one. */
-static void record(struct device *device, struct disk_worker *worker, enum item_kind kind, struct bytes key,
-    uint64_t sequence)
-{
-    struct writing *entry = writing_create(NULL, kind, key);
-    CHECK(entry != NULL);
-    entry->hash = kind == ITEM_PURGE_OBJECT ? purges_object_hash(key) : device_hash(device, kind, key);
-    entry->sequence = sequence;
-    entry->stored_ns = io_wall_ns(worker->loop);
-    struct append append;
-    list_init(&append.ready);
-    append.fill = NULL;
-    append.opened_batch = false;
-    pthread_mutex_lock(&device->lock);
-    bool taken = device_in_service(device);
-    if (taken) {
-        writing_add(device, entry);
-        append_entry(device, entry, &append, true, io_now_ns(worker->loop));
-    } else {
-        device->missed_remove = true;
-    }
-    pthread_mutex_unlock(&device->lock);
-    if (taken)
-        append_finish(device, worker, entry, &append);
-    else
-        writing_destroy(entry);
-}
-
-/* To every device; not durable where one is away: that one may come back while those that have it are away.
- */
-static void record_everywhere(struct disk *disk, struct io_loop *loop, enum item_kind kind, struct bytes key,
-    uint64_t sequence, void (*done)(void *context, int result), void *context)
-{
-    struct disk_worker *worker = disk_worker(disk, loop);
-    CHECK(worker != NULL);
-    int result = 0;
-    for (unsigned i = 0; i < disk->owner_count && atomic_load(&disk->attached); i++) {
-        if (disk->owners[i].device != NULL)
-            record(disk->owners[i].device, worker, kind, key, sequence);
-        else
-            result = E_UNSUPPORTED;
-    }
-    flush_all(disk, loop, result, done, context);
-}
-
-uint64_t disk_purge(struct disk *disk, struct io_loop *loop, const struct purge *purge, bool *widened,
-    void (*done)(void *context, int result), void *context)
-{
-    uint8_t key[ITEM_KEY_MAX];
-    size_t len = purge_encode(purge, key);
-    uint64_t sequence;
-    *widened = purges_add(disk->purges, purge, &disk->sequence, &sequence);
-    record_everywhere(disk, loop, ITEM_PURGE, bytes_of(key, len), sequence, done, context);
-    return sequence;
-}
-
-uint64_t disk_purge_object(struct disk *disk, struct io_loop *loop, struct bytes object,
-    void (*done)(void *context, int result), void *context)
-{
-    uint64_t sequence = purges_add_object(disk->purges, object, &disk->sequence);
-    struct item_key head = {ITEM_HEAD, object};
-    struct device *owner = owner_of(disk, head);
-    if (owner != NULL)
-        remove_record(owner, disk_worker(disk, loop), head);
-    record_everywhere(disk, loop, ITEM_PURGE_OBJECT, object, sequence, done, context);
-    return sequence;
-}
-
 void disk_forget(struct disk *disk, struct item_key key)
 {
-    struct device *device = owner_of(disk, key);
+    struct device *device = disk_owner(disk, key);
     if (device != NULL)
         forget(device, device_hash(device, key.kind, key.bytes));
-}
-
-/* ---- flushing ---- */
-
-struct flush_all {
-    unsigned left;
-    int result;
-    void (*done)(void *context, int result);
-    void *context;
-};
-
-static void one_flushed(void *context, int result)
-{
-    struct flush_all *all = context;
-    if (result < 0)
-        all->result = result;
-    if (--all->left > 0)
-        return;
-    struct flush_all now = *all;
-    free(all);
-    now.done(now.context, now.result);
-}
-
-/* Answers `result`, if that is below 0, once all is flushed. */
-static void flush_all(struct disk *disk, struct io_loop *loop, int result,
-    void (*done)(void *context, int result), void *context)
-{
-    struct disk_worker *worker = disk_worker(disk, loop);
-    struct flush_all *all = calloc(1, sizeof *all);
-    CHECK(all != NULL);
-    *all = (struct flush_all){.result = result, .done = done, .context = context};
-    bool attached = atomic_load(&disk->attached);
-    for (unsigned i = 0; attached && i < disk->device_count; i++) {
-        if (atomic_load(&disk->devices[i]->state) == DEVICE_CLOSED)
-            continue;
-        CHECK(worker != NULL);
-        all->left++;
-        flush_start(disk->devices[i], worker, one_flushed, all);
-    }
-    if (all->left > 0)
-        return;
-    free(all);
-    answer_later(loop, (struct later){.done = done, .context = context, .result = E_UNSUPPORTED});
-}
-
-void disk_flush(
-    struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context)
-{
-    flush_all(disk, loop, 0, done, context);
 }
 
 /* ---- getting ---- */
 
 bool disk_may_have(struct disk *disk, struct item_key key)
 {
-    struct device *device = owner_of(disk, key);
+    struct device *device = disk_owner(disk, key);
     if (device == NULL || !device_in_service(device))
         return false;
     struct index_entry entry;
@@ -532,12 +370,10 @@ struct disk_get *disk_get(struct disk *disk, struct io_loop *loop, struct item_k
 {
     struct disk_worker *worker = disk_worker(disk, loop);
     CHECK(worker != NULL);
-    struct device *device = owner_of(disk, key);
-    struct disk_get *get = device == NULL || atomic_load(&device->state) == DEVICE_CLOSED
-                               ? reader_answer(worker, E_MISSING, done, context)
-                               : reader_start(device, worker, key, from, len, false, done, context);
-    CHECK(get != NULL);
-    return get;
+    struct device *device = disk_owner(disk, key);
+    if (device == NULL || atomic_load(&device->state) == DEVICE_CLOSED)
+        return reader_answer(worker, E_MISSING, done, context);
+    return reader_start(device, worker, key, from, len, false, done, context);
 }
 
 void disk_get_abandon(struct disk_get *get)

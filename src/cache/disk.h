@@ -98,31 +98,34 @@ bool disk_may_have(struct disk *disk, struct item_key key);
  * memory; or E_MISSING, E_CORRUPT, E_EXHAUSTED, -EIO. The item is whole when the whole value was asked for,
  * when it is smaller than 64 KiB, or still in writing; else a part that covers what was asked for, in blocks
  * of 16 KiB. E_MISSING also where `from` lies past its end. The key's bytes are copied. */
+/* NULL: there is no memory for it; done does not come. */
 struct disk_get;
 struct disk_get *disk_get(struct disk *disk, struct io_loop *loop, struct item_key key, uint32_t from,
     uint32_t len, void (*done)(void *context, int result, struct item *item), void *context);
 /* Lets go before done: the callback will not come; the read ends by itself. */
 void disk_get_abandon(struct disk_get *get);
 
+/* Of what follows: -ENOMEM, or for purges 0, means that nothing was done and done does not come. */
+
 /* Hides every item of that key put before, durably; done when it is. */
-void disk_remove(struct disk *disk, struct io_loop *loop, struct item_key key,
+MUST_CHECK int disk_remove(struct disk *disk, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context);
 /* Hides, on every device, what is older: see purges.h. In force when it returns the purge's sequence; durable
  * everywhere when done comes with 0; with another result in force until the restart. *widened: see
  * purges_add(). */
 struct purge;
-uint64_t disk_purge(struct disk *disk, struct io_loop *loop, const struct purge *purge, bool *widened,
-    void (*done)(void *context, int result), void *context);
+MUST_CHECK uint64_t disk_purge(struct disk *disk, struct io_loop *loop, const struct purge *purge,
+    bool *widened, void (*done)(void *context, int result), void *context);
 /* The same of one object: of all heads under keys that the view says to be its own. `object` is also the
  * whole key of one of them. */
-uint64_t disk_purge_object(struct disk *disk, struct io_loop *loop, struct bytes object,
+MUST_CHECK uint64_t disk_purge_object(struct disk *disk, struct io_loop *loop, struct bytes object,
     void (*done)(void *context, int result), void *context);
 struct purges *disk_purges(struct disk *disk);
 
 /* The same without a record: out of the index, for items found wrong. It may be found again after a crash. */
 void disk_forget(struct disk *disk, struct item_key key);
-/* Everything put before this call is durable at done. */
-void disk_flush(
+/* Everything put before this call is durable at done. -ENOMEM as above. */
+MUST_CHECK int disk_flush(
     struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context);
 
 struct disk_stats {

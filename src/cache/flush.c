@@ -71,8 +71,7 @@ void flush_waiting_lost(struct device *device)
 static void finish(struct flush *flush)
 {
     struct disk_worker *worker = flush->worker;
-    flush->done(flush->context, flush->result);
-    free(flush);
+    flush->done(flush->context, flush->result); /* which may free it */
     worker_op_end(worker);
 }
 
@@ -97,11 +96,9 @@ static void written(struct io_message *message)
     io_file_sync(flush->worker->loop, &flush->op, flush->device->file);
 }
 
-void flush_start(
-    struct device *device, struct disk_worker *worker, void (*done)(void *context, int result), void *context)
+void flush_start(struct flush *flush, struct device *device, struct disk_worker *worker,
+    void (*done)(void *context, int result), void *context)
 {
-    struct flush *flush = calloc(1, sizeof *flush);
-    CHECK(flush != NULL); /* a few dozen bytes; there is nobody to tell */
     *flush = (struct flush){.device = device, .worker = worker, .done = done, .context = context};
     flush->message.deliver = written;
     worker_op_begin(worker);

@@ -40,15 +40,21 @@ struct opening {
     void (*done)(struct device *device, int result);
 };
 
-static void end(struct opening *opening, int result)
+static void opening_destroy(struct opening *opening)
 {
-    struct device *device = opening->device;
-    void (*done)(struct device *, int) = opening->done;
     free(opening->buffer);
     free(opening->state);
     free(opening->purges);
     free(opening->super.buffer);
     free(opening);
+}
+
+static void end(struct opening *opening, int result)
+{
+    struct device *device = opening->device;
+    void (*done)(struct device *, int) = opening->done;
+    device->opening = NULL;
+    opening_destroy(opening);
     done(device, result);
 }
 
@@ -112,9 +118,10 @@ static void space(struct opening *opening, void (*then)(struct opening *opening)
         io_file_allocate(loop, &opening->op, device->file, bytes);
 }
 
+/* The opening is kept for the second half. */
 static void opened_well(struct opening *opening)
 {
-    end(opening, 0);
+    opening->done(opening->device, 0);
 }
 
 static void made(struct device_super_write *write, int result)
@@ -212,7 +219,10 @@ static void half_made(struct opening *opening)
         return;
     }
     opening->state = aligned_alloc(SEGMENT_BLOCK, BLANK_BYTES);
-    CHECK(opening->state != NULL);
+    if (opening->state == NULL) {
+        refuse(opening, -ENOMEM, "it can't be looked at");
+        return;
+    }
     opening->piece = 0;
     if (device->info.block_device && device->info.size_bytes >= BLANK_BYTES)
         blank_look(opening);
@@ -299,22 +309,31 @@ static void open_file(struct opening *opening)
 static struct opening *opening_create(struct device *device, void (*done)(struct device *device, int result))
 {
     struct opening *opening = calloc(1, sizeof *opening);
-    CHECK(opening != NULL);
+    if (opening == NULL)
+        return NULL;
     opening->device = device;
     opening->done = done;
     opening->buffer_len = SUPERBLOCK_COPIES * SUPERBLOCK_BYTES;
     opening->buffer = aligned_alloc(SEGMENT_BLOCK, opening->buffer_len);
-    CHECK(opening->buffer != NULL && device_super_write_init(&opening->super, device, NULL) == 0);
-    return opening;
+    if (opening->buffer != NULL && device_super_write_init(&opening->super, device, NULL) == 0)
+        return opening;
+    opening_destroy(opening);
+    return NULL;
 }
 
-void device_open(struct device *device, void (*done)(struct device *device, int result))
+int device_open(struct device *device, void (*done)(struct device *device, int result))
 {
     struct opening *opening = opening_create(device, done);
+    if (opening == NULL) {
+        device_event(device, DISK_EVENT_REFUSED, -ENOMEM, "there is no memory to open it");
+        return -ENOMEM;
+    }
+    device->opening = opening;
     atomic_store(&device->state, DEVICE_OPENING);
     device->file = IO_HANDLE_NONE;
     device->fresh = device->starts_empty = false;
     open_file(opening);
+    return 0;
 }
 
 /* ---- second half ---- */
@@ -351,6 +370,10 @@ static void serve(struct opening *opening, bool recover)
     device->live_count = live;
     bool behind = recover && live > 0;
     atomic_store(&device->first_generation, behind ? device->first_own_generation : 0);
+    if (behind && recovery_start(device) < 0) {
+        refuse(opening, -ENOMEM, "there is no memory to read its tables");
+        return;
+    }
     atomic_store(&device->state, DEVICE_IN_SERVICE);
     struct footprint memory = footprint_of(device);
     device_event(device, DISK_EVENT_OPENED, 0,
@@ -362,8 +385,6 @@ static void serve(struct opening *opening, bool recover)
         (unsigned long long)memory.fixed / 1024, (unsigned long long)memory.writing / 1024,
         (unsigned long long)memory.reading / 1024, (unsigned long long)memory.tier / 1024,
         (unsigned long long)memory.loop / 1024);
-    if (behind)
-        recovery_start(device);
     device_wake(device);
     end(opening, 0);
 }
@@ -422,7 +443,10 @@ static void purges_read_start(struct opening *opening)
     uint64_t at = snapshot_purges_at(opening->snapshot.segment_count, device->super.index_buckets);
     uint32_t len = segment_blocks_up(opening->snapshot.purge_bytes);
     opening->purges = aligned_alloc(SEGMENT_BLOCK, len);
-    CHECK(opening->purges != NULL);
+    if (opening->purges == NULL) {
+        probe_all(opening);
+        return;
+    }
     opening->iov = (struct iovec){opening->purges, len};
     struct io_loop *loop = begin(opening, purges_read);
     io_file_read(loop, &opening->op, device->file, &opening->iov, 1, device->super.snapshot_offset + at);
@@ -479,8 +503,12 @@ static void snapshot_read(struct opening *opening)
 {
     struct device *device = opening->device;
     opening->buffer_len = snapshot_state_bytes(device->snapshot_segments, device->super.index_buckets);
+    free(opening->state);
     opening->state = aligned_alloc(SEGMENT_BLOCK, opening->buffer_len);
-    CHECK(opening->state != NULL);
+    if (opening->state == NULL) {
+        probe_all(opening);
+        return;
+    }
     opening->iov = (struct iovec){opening->state, opening->buffer_len};
     struct io_loop *loop = begin(opening, state_read);
     io_file_read(loop, &opening->op, device->file, &opening->iov, 1, device->super.snapshot_offset);
@@ -548,7 +576,7 @@ static bool allocate(struct device *device)
     bool all =
         device->index != NULL && device->segments != NULL && device->live != NULL && device->free != NULL;
     pthread_mutex_unlock(&device->lock);
-    return all;
+    return all && closing_prepare(device) == 0;
 }
 
 static void superblock_is_durable(struct io_op *op)
@@ -562,7 +590,8 @@ static void superblock_is_durable(struct io_op *op)
 
 void device_start(struct device *device, void (*done)(struct device *device, int result))
 {
-    struct opening *opening = opening_create(device, done);
+    struct opening *opening = device->opening;
+    opening->done = done;
     device_reset(device);
     if (!allocate(device)) {
         refuse(opening, -ENOMEM, "its index does not fit into memory");

@@ -121,7 +121,10 @@ void purge_log_read(struct purge_log *log, void (*done)(struct purge_log *log))
     log->done = done;
     if (log->count > 0) {
         log->window = aligned_alloc(SEGMENT_BLOCK, WINDOW_BYTES);
-        CHECK(log->window != NULL);
+        if (log->window == NULL) {
+            log->device->spoiled = true;
+            log->next = log->count;
+        }
     }
     next(log);
 }

@@ -306,17 +306,21 @@ void reclaim_start(struct device *device)
     if (device->reclaim != NULL || device->retry_write.buffer != NULL || !oldest(device, &segment))
         return;
     struct reclaim *reclaim = calloc(1, sizeof *reclaim);
-    CHECK(reclaim != NULL);
+    if (reclaim == NULL)
+        return; /* device_look() comes again while something waits for it */
     reclaim->device = device;
-    reclaim->window = aligned_alloc(SEGMENT_BLOCK, WINDOW_BYTES);
-    CHECK(device_super_write_init(&reclaim->super, device, declared) == 0);
-    device->reclaim = reclaim;
     reclaim->rows = (struct rows){.device = device,
         .segment = segment,
         .generation = atomic_load(&device->segments[segment].generation),
         .done = rows_loaded,
         .context = reclaim};
-    rows_load(&reclaim->rows);
+    if (device_super_write_init(&reclaim->super, device, declared) < 0 || rows_load(&reclaim->rows) < 0) {
+        free(reclaim->super.buffer);
+        free(reclaim);
+        return;
+    }
+    device->reclaim = reclaim;
+    reclaim->window = aligned_alloc(SEGMENT_BLOCK, WINDOW_BYTES); /* NULL: nothing is carried */
 }
 
 void reclaim_wake(struct device *device)

@@ -9,6 +9,7 @@
  * that can't be read may have held what hides older items: everything older than it is dropped. At the end
  * the purge records among the rows are read (purge_log.c), before anything old is answered.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -144,6 +145,20 @@ static void deliver(struct io_message *message)
     worker_op_end(home);
 }
 
+static void post(struct recovery *recovery)
+{
+    struct disk_worker *home = recovery->device->home;
+    recovery->posted = true;
+    worker_op_begin(home);
+    io_post(home->loop, &recovery->message);
+}
+
+/* Is the segment whose turn it is? */
+static bool is_loaded(const struct recovery *recovery)
+{
+    return recovery->applying < recovery->loading && recovery->loaded[recovery->applying % DEPTH];
+}
+
 static void rows_loaded(struct rows *rows)
 {
     struct recovery *recovery = rows->context;
@@ -166,7 +181,11 @@ static void load_more(struct recovery *recovery)
             .generation = atomic_load(&device->segments[segment].generation),
             .done = rows_loaded,
             .context = recovery};
-        rows_load(&recovery->rows[slot]);
+        if (rows_load(&recovery->rows[slot]) == 0)
+            continue;
+        recovery->rows[slot].result = -ENOMEM;
+        recovery->loaded[slot] = true;
+        recovery->in_flight--;
     }
 }
 
@@ -185,7 +204,7 @@ static void step(struct recovery *recovery)
     if (atomic_load(&device->state) != DEVICE_IN_SERVICE)
         recovery->stopped = true;
     uint32_t slot = recovery->applying % DEPTH;
-    if (recovery->applying < recovery->loading && recovery->loaded[slot]) {
+    if (is_loaded(recovery)) {
         if (recovery->stopped || apply(recovery, &recovery->rows[slot])) {
             counter_add(&device->stats.recovered, recovery->rows[slot].count);
             rows_free(&recovery->rows[slot]);
@@ -193,11 +212,11 @@ static void step(struct recovery *recovery)
             recovery->applying++;
             recovery->row = 0;
         }
-        recovery->posted = true;
-        worker_op_begin(device->home);
-        io_post(device->home->loop, &recovery->message);
+        post(recovery);
     }
     load_more(recovery);
+    if (!recovery->posted && is_loaded(recovery))
+        post(recovery); /* what had no memory */
     bool through = recovery->applying == recovery->count ||
                    (recovery->stopped && recovery->applying == recovery->loading);
     if (!through || recovery->in_flight > 0 || recovery->posted)
@@ -206,27 +225,30 @@ static void step(struct recovery *recovery)
     purge_log_read(&recovery->purges, purges_read);
 }
 
-void recovery_start(struct device *device)
+int recovery_start(struct device *device)
 {
     CHECK(device->recovery == NULL && atomic_load(&device->first_generation) != 0);
     struct recovery *recovery = calloc(1, sizeof *recovery);
-    CHECK(recovery != NULL);
+    uint32_t *order = calloc(device->live_count, sizeof *order);
+    if (recovery == NULL || order == NULL) {
+        free(recovery);
+        free(order);
+        return -ENOMEM;
+    }
     recovery->device = device;
+    recovery->order = order;
     recovery->purges.device = device;
     recovery->message.deliver = deliver;
     device->recovery = recovery;
     pthread_mutex_lock(&device->lock);
-    recovery->order = calloc(device->live_count + 1, sizeof *recovery->order);
-    CHECK(recovery->order != NULL);
     for (uint32_t i = 0; i < device->live_count; i++) {
         uint32_t segment = device->live[(device->live_at + i) % device->segment_count];
-        if (atomic_load(&device->segments[segment].generation) < atomic_load(&device->first_generation))
-            recovery->order[recovery->count++] = segment;
+        CHECK(atomic_load(&device->segments[segment].generation) < atomic_load(&device->first_generation));
+        order[recovery->count++] = segment;
     }
     pthread_mutex_unlock(&device->lock);
-    recovery->posted = true;
-    worker_op_begin(device->home);
-    io_post(device->home->loop, &recovery->message);
+    post(recovery);
+    return 0;
 }
 
 bool recovery_busy(const struct device *device)

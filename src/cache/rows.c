@@ -227,16 +227,18 @@ static void tail_done(struct steady_read *read, int result)
         scan(rows);
 }
 
-void rows_load(struct rows *rows)
+int rows_load(struct rows *rows)
 {
     rows->rows = NULL;
     rows->count = rows->capacity = rows->data_end = 0;
     rows->scanned = false;
     memset(&rows->load, 0, sizeof rows->load);
     rows->load.buffer = aligned_alloc(SEGMENT_BLOCK, TAIL_BYTES);
-    CHECK(rows->load.buffer != NULL);
+    if (rows->load.buffer == NULL)
+        return -ENOMEM;
     rows->load.buffer_len = TAIL_BYTES;
     read_at(rows, 0, rows->device->segment_bytes - TAIL_BYTES, TAIL_BYTES, tail_done);
+    return 0;
 }
 
 void rows_free(struct rows *rows)

@@ -56,3 +56,8 @@ struct disk {
 
 /* The loop's worker, NULL if it has not joined. */
 struct disk_worker *disk_worker(struct disk *disk, const struct io_loop *loop);
+/* The device that a key belongs to, NULL when that one is away. */
+struct device *disk_owner(struct disk *disk, struct item_key key);
+/* Gives the entry, of an item or a remove record, to the log. False: it was not taken, the caller destroys
+ * it. */
+bool disk_hand_over(struct device *device, struct disk_worker *worker, struct writing *entry);

@@ -99,6 +99,7 @@ struct disk_worker *worker_create(struct disk *disk, struct io_loop *loop)
     worker->joins = 1;
     list_init(&worker->ready);
     list_init(&worker->held);
+    list_init(&worker->early_leaves);
     list_init(&worker->free_gets);
     for (unsigned i = 0; i < 3; i++)
         list_init(&worker->free_buffers[i]);

@@ -96,12 +96,12 @@ struct write *write_create(struct device *device, struct filling *filling, uint3
         write->buffer = batch_take(device);
     } else { /* a large item's header is followed by room for its last, partial block */
         write->buffer = aligned_alloc(SEGMENT_BLOCK, (size_t)write->buffer_len + SEGMENT_BLOCK);
-        write->tail = write->buffer + write->buffer_len;
     }
     if (write->buffer == NULL) {
         free(write);
         return NULL;
     }
+    write->tail = write->is_batch ? NULL : write->buffer + write->buffer_len;
     return write;
 }
 
@@ -223,11 +223,8 @@ static void settle(
     if (write->failed)
         items_failed(write);
     filling->holed = filling->holed || (write->failed && !write->is_table);
-    if (write->failed && write->is_table && filling->holed) {
-        device->missed_remove =
-            true; /* what lies behind the hole would be lost, and what it hides come back */
-        device->write_errors = DEVICE_WRITE_ERRORS_MAX;
-    }
+    if (write->failed && write->is_table && filling->holed)
+        append_hole_lost(device);
     items_settle(write, gone, again);
     flush_ticket_done(device, write);
     if (write->is_table) {

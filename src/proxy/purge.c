@@ -1,5 +1,7 @@
 #include "proxy/purge.h"
 
+#include <errno.h>
+
 #include "base/error.h"
 #include "cache/purge.h"
 #include "proxy/head.h"
@@ -17,12 +19,26 @@ static void purged(void *context, int result)
     purge->done(purge);
 }
 
-static void purge_now(struct proxy_purge *purge, const struct purge *what)
+static int purge_now(struct proxy_purge *purge, const struct purge *what)
 {
     bool widened;
+    uint64_t sequence = cache_purge(purge->proxy->cache, purge->loop, what, &widened, purged, purge);
+    if (sequence == 0)
+        return -ENOMEM;
     purge->pending++;
-    purge->sequence = cache_purge(purge->proxy->cache, purge->loop, what, &widened, purged, purge);
+    purge->sequence = sequence;
     purge->widened = purge->widened || widened;
+    return 0;
+}
+
+static int purge_object_now(struct proxy_purge *purge, struct bytes object)
+{
+    uint64_t sequence = cache_purge_object(purge->proxy->cache, purge->loop, object, purged, purge);
+    if (sequence == 0)
+        return -ENOMEM;
+    purge->pending++;
+    purge->sequence = sequence;
+    return 0;
 }
 
 /* ---- one object ---- */
@@ -51,12 +67,9 @@ static void looked_up(struct cache_get *get, int result, struct item *item)
     if (result == 0)
         note_stored(purge, item);
     item_unref(&item);
-    if (purge->soft) {
-        purge_now(purge, &soft);
-        return;
-    }
-    purge->pending++;
-    purge->sequence = cache_purge_object(purge->proxy->cache, purge->loop, object, purged, purge);
+    purge->pending++; /* so that a failure ends as an answer does */
+    int failure = purge->soft ? purge_now(purge, &soft) : purge_object_now(purge, object);
+    purged(purge, failure);
 }
 
 /* Endpoint, bucket and the beginning of a key, in place. A generic origin's keys are paths: the slash that
@@ -100,8 +113,7 @@ static int purge_many(struct proxy_purge *purge, const struct bucket *bucket)
     struct purge what = {.prefix = writer_bytes(&w), .tag = purge->tag, .soft = purge->soft};
     if (w.failed || !purge_fits(&what))
         return E_TOO_LARGE;
-    purge_now(purge, &what);
-    return 0;
+    return purge_now(purge, &what);
 }
 
 /* Answered once, however many there are. */

@@ -20,7 +20,8 @@ struct proxy_purge {
     bool soft;
     void (*done)(struct proxy_purge *purge);
 
-    /* The answer: 0, or why it is in force until the restart only. */
+    /* The answer: 0; -ENOMEM: it was not done, or not all of it; else why it is in force until the restart
+     * only. */
     int result;
     uint64_t sequence;
     bool widened; /* older purges now hide more than was asked for */
@@ -42,7 +43,7 @@ struct proxy_purge {
 };
 
 /* 0: done will come. E_MISSING: no such bucket. E_TOO_LARGE: key, prefix or tag is too long. E_SYNTAX: the
- * tag can't be one. */
+ * tag can't be one. -ENOMEM: nothing was done. */
 MUST_CHECK int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *purge);
 
 /* The configured names behind an S3 bucket's own: from entry *next on the first that reads it, and *next set

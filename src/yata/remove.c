@@ -38,13 +38,14 @@ static void start(struct request *request)
     struct yata *yata = errand->yata;
     struct io_loop *loop = request->loop->io_loop;
     errand->started = true;
+    int result = 0;
     if (errand->key_len > 0)
-        cache_remove(
+        result = cache_remove(
             yata->cache, loop, layout_head_key(bytes_of(errand->key, errand->key_len)), answered, errand);
     else if (yata->disk != NULL)
-        disk_flush(yata->disk, loop, answered, errand);
-    else
-        answered(errand, 0);
+        result = disk_flush(yata->disk, loop, answered, errand);
+    if (result < 0 || (errand->key_len == 0 && yata->disk == NULL))
+        answered(errand, result);
 }
 
 static void fail(struct request *request, int error)

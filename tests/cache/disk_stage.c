@@ -1,5 +1,6 @@
 #include "disk_stage.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -240,7 +241,9 @@ static int get(struct stage *stage, uint64_t key, uint32_t from, uint32_t len, s
 {
     uint8_t buf[64];
     struct answer answer = {0};
-    disk_get(stage->disk, stage->loop, stage_key(key, buf), from, len, answered_item, &answer);
+    *item = NULL;
+    if (disk_get(stage->disk, stage->loop, stage_key(key, buf), from, len, answered_item, &answer) == NULL)
+        return -ENOMEM;
     assert_false(answer.done);
     int result = await(stage, &answer);
     *item = answer.item;
@@ -292,15 +295,15 @@ int stage_remove(struct stage *stage, uint64_t key)
 {
     uint8_t buf[64];
     struct answer answer = {0};
-    disk_remove(stage->disk, stage->loop, stage_key(key, buf), answered, &answer);
-    return await(stage, &answer);
+    int result = disk_remove(stage->disk, stage->loop, stage_key(key, buf), answered, &answer);
+    return result < 0 ? result : await(stage, &answer);
 }
 
 int stage_flush(struct stage *stage)
 {
     struct answer answer = {0};
-    disk_flush(stage->disk, stage->loop, answered, &answer);
-    return await(stage, &answer);
+    int result = disk_flush(stage->disk, stage->loop, answered, &answer);
+    return result < 0 ? result : await(stage, &answer);
 }
 
 struct disk_stats stage_stats(struct stage *stage)

@@ -164,7 +164,7 @@ static void remove_while_reading(void **state)
         start(&stage, &answer, 1, true);
         for (unsigned i = 0; i < round % 4; i++)
             io_loop_turn(stage.loop, 0);
-        cache_remove(stage.cache, stage.loop, key_of(1), done_int, &removed);
+        assert_int_equal(cache_remove(stage.cache, stage.loop, key_of(1), done_int, &removed), 0);
         wait_for(&stage, &answer);
         while (removed == 0)
             stage_turn(&stage);
@@ -203,7 +203,7 @@ static void without_a_disk(void **state)
     assert_int_equal(wait_for(&stage, &answer), 0);
     int removed = 0;
     bool left = false;
-    cache_remove(stage.cache, stage.loop, key_of(1), done_int, &removed);
+    assert_int_equal(cache_remove(stage.cache, stage.loop, key_of(1), done_int, &removed), 0);
     while (removed == 0)
         stage_turn(&stage);
     start(&stage, &answer, 1, true);
@@ -328,14 +328,14 @@ static void happens(struct stage *stage, enum meanwhile what, uint64_t key)
         cache_forget(stage->cache, key_of(key));
         return;
     case REMOVED:
-        cache_remove(stage->cache, stage->loop, key_of(key), done_int, &done);
+        assert_int_equal(cache_remove(stage->cache, stage->loop, key_of(key), done_int, &done), 0);
         break;
     case PURGED:
     case STALE:
-        cache_purge(stage->cache, stage->loop, &purge, &widened, done_int, &done);
+        assert_true(cache_purge(stage->cache, stage->loop, &purge, &widened, done_int, &done) > 0);
         break;
     case OBJECT:
-        cache_purge_object(stage->cache, stage->loop, key_of(key).bytes, done_int, &done);
+        assert_true(cache_purge_object(stage->cache, stage->loop, key_of(key).bytes, done_int, &done) > 0);
         break;
     }
     while (done == 0)
@@ -478,7 +478,8 @@ static void *work(void *context)
             }
         } else if (random_below(&random, 4) == 0) {
             worker->pending++;
-            cache_remove(stage->cache, stage->loop, stage_key(key, buf), removed_done, worker);
+            assert_int_equal(
+                cache_remove(stage->cache, stage->loop, stage_key(key, buf), removed_done, worker), 0);
         }
         io_loop_turn(stage->loop, 0);
     }

@@ -134,7 +134,7 @@ static void change(struct churner *me, unsigned key)
     if (dice == 4) {
         me->answers_due++;
         me->tally.flushes++;
-        disk_flush(disk, me->loop, answered, me);
+        CHECK(disk_flush(disk, me->loop, answered, me) == 0);
         return;
     }
     uint64_t low;
@@ -145,7 +145,7 @@ static void change(struct churner *me, unsigned key)
     } else {
         me->tally.removes++;
         me->answers_due++;
-        cache_remove(cache, me->loop, name, answered, me);
+        CHECK(cache_remove(cache, me->loop, name, answered, me) == 0);
     }
     truth_end(&truth, me->number, key, low);
 }

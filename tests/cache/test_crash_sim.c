@@ -189,7 +189,8 @@ static void do_remove(struct sim *sim)
     uint8_t buf[64];
     unsigned key = (unsigned)random_below(&sim->random, KEYS);
     hide(sim, pending, UINT64_C(1) << key);
-    disk_remove(sim->stage.disk, sim->stage.loop, stage_key(key, buf), answered, pending);
+    assert_int_equal(
+        disk_remove(sim->stage.disk, sim->stage.loop, stage_key(key, buf), answered, pending), 0);
 }
 
 /* The heads whose key begins so: only those are purged. */
@@ -220,12 +221,12 @@ static void do_purge(struct sim *sim)
     bool widened;
     if (dice < 4 && one.kind == ITEM_HEAD) {
         hide(sim, pending, UINT64_C(1) << key);
-        disk_purge_object(stage->disk, stage->loop, one.bytes, answered, pending);
+        assert_true(disk_purge_object(stage->disk, stage->loop, one.bytes, answered, pending) > 0);
         return;
     }
     struct purge purge = {.prefix = bytes_of(one.bytes.ptr, dice < 9 ? 5 : 0)};
     hide(sim, pending, heads_under(purge.prefix));
-    disk_purge(stage->disk, stage->loop, &purge, &widened, answered, pending);
+    assert_true(disk_purge(stage->disk, stage->loop, &purge, &widened, answered, pending) > 0);
 }
 
 static void do_flush(struct sim *sim)
@@ -235,7 +236,7 @@ static void do_flush(struct sim *sim)
         return;
     pending->flush = true;
     memcpy(pending->put, sim->model.put, sizeof pending->put);
-    disk_flush(sim->stage.disk, sim->stage.loop, answered, pending);
+    assert_int_equal(disk_flush(sim->stage.disk, sim->stage.loop, answered, pending), 0);
 }
 
 static void do_get(struct sim *sim, unsigned key)

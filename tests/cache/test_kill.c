@@ -98,10 +98,11 @@ static void one_op(struct child *child)
         *pending = (struct pending){.child = child, .key = key, .floor = version, .flush = dice == 0};
         memcpy(pending->put, child->put, sizeof pending->put);
         if (pending->flush) {
-            disk_flush(stage->disk, stage->loop, answered, pending);
+            assert_int_equal(disk_flush(stage->disk, stage->loop, answered, pending), 0);
         } else {
             child->put[key] = 0;
-            disk_remove(stage->disk, stage->loop, stage_key(key, buf), answered, pending);
+            assert_int_equal(
+                disk_remove(stage->disk, stage->loop, stage_key(key, buf), answered, pending), 0);
         }
     }
     io_loop_turn(stage->loop, 0);

@@ -61,20 +61,20 @@ MUTATIONS = {
     "a failed write does not seal its segment": [
         ("write.c", "write->failed && device->open == filling", "false && device->open == filling")],
     "a table's generation is ignored": [
-        ("rows.c", " &&\n              rows->load.footer.generation == rows->generation;", ";")],
+        ("rows.c", " &&\n                rows->load.footer.generation == rows->generation;", ";")],
     "the payload's checksums are not looked at": [
         ("segment.c", "return read_u64(&r) == segment_checksum(seed, block, len);", "return read_u64(&r) != segment_checksum(seed, block, len) || true;")],
     "a hidden item is carried": [
         ("reclaim.c", "index_find(device->index, reclaim->hash, &now) && now.place == reclaim->old_place", "index_find(device->index, reclaim->hash, &now) || true")],
     "reclaiming leaves the entries in the index": [
-        ("reclaim.c", "evicted += index_remove_at(\n                device->index, reclaim->rows.rows[i].hash, place_of(reclaim, &reclaim->rows.rows[i]));",
+        ("reclaim.c", "evicted += index_remove_at(device->index, row->hash, place_of(reclaim, row));",
          "evicted += 0;")],
     "a removed item stays in the index": [
         ("disk.c", "    device_hide(device, entry->hash);\n    if (!taken", "    if (!taken")],
     "a remove leaves no record": [
-        ("disk.c", "    remove_record(device, worker, key);\n    flush_start", "    forget(device, device_hash(device, key.kind, key.bytes));\n    flush_start")],
+        ("errand.c", "    give(device, worker, entry);\n    flush_one", "    disk_forget(disk, key);\n    writing_destroy(entry);\n    flush_one")],
     "a purge is durable although a device is away": [
-        ("disk.c", "            result = E_UNSUPPORTED;", "            result = 0;")],
+        ("errand.c", "record(device, worker, kind, key, sequence) : E_UNSUPPORTED;", "record(device, worker, kind, key, sequence) : 0;")],
     "what failed to be written is not written again": [
         ("write.c", "if (needed && !entry->again && device_takes(device))", "if (false)"),
         ("write.c", "        if (needed) {\n", "        if (needed && false) {\n")],
