@@ -4,8 +4,9 @@
  * answer goes out, so that whoever has seen it finds nothing older.
  *
  * An origin behind a prefix may name itself or us. Both readings are forgotten: one too many costs a fetch.
- * Relative references other than a path from the root are not resolved.
+ * References are resolved as RFC 3986 5.2 has it; `//host/path` is not looked into.
  */
+#include "http/reference.h"
 #include "http/target.h"
 #include "proxy/request.h"
 
@@ -70,15 +71,41 @@ static bool is_origin(const struct request *request, struct bytes authority)
                endpoint.ptr[authority.len] == ':');
 }
 
+/* To what the origin was asked: a path from the root of its own, or of ours. */
+static void forget_path(struct request *request, struct bytes value)
+{
+    uint8_t text[2 * REFERENCE_MAX];
+    struct writer w = writer_of(text, sizeof text);
+    struct target base, target;
+    if (target_split(request->target, &base) < 0)
+        return;
+    reference_resolve(base.path, value, &w);
+    if (w.failed || w.at - text > REFERENCE_MAX || target_split(writer_bytes(&w), &target) < 0)
+        return;
+    if (value.ptr[0] != '/') {
+        forget_key(request, target.path, target.query);
+        return;
+    }
+    forget_ours(request, &target);
+    forget_origins(request, &target);
+}
+
 static void forget_reference(struct request *request, struct bytes value)
 {
     struct target target;
-    if (value.len > REFERENCE_MAX || target_split(value, &target) < 0 || target.form == TARGET_ASTERISK)
+    const uint8_t *mark = value.len > 0 ? memchr(value.ptr, '#', value.len) : NULL;
+    value.len = mark ? (size_t)(mark - value.ptr) : value.len;
+    if (value.len == 0 || value.len > REFERENCE_MAX)
         return;
-    bool absolute = target.form == TARGET_ABSOLUTE;
-    if (!absolute || bytes_equal_nocase(target.authority, request->http->host))
+    if (!reference_leaves(value)) {
+        forget_path(request, value);
+        return;
+    }
+    if (target_split(value, &target) < 0 || target.form != TARGET_ABSOLUTE)
+        return;
+    if (bytes_equal_nocase(target.authority, request->http->host))
         forget_ours(request, &target);
-    if (!absolute || is_origin(request, target.authority))
+    if (is_origin(request, target.authority))
         forget_origins(request, &target);
 }
 

@@ -479,7 +479,7 @@ def test_pipelined_requests_with_bodies(stage):
 
 # ---- what is stored ----
 
-FRESH = ("Cache-Control", "max-age=100")
+FRESH = ("Cache-Control", "max-age=86400")
 
 
 def counted(origin, path, body=b"0123456789", fields=(FRESH,), status="200 OK"):
@@ -677,6 +677,10 @@ def test_unsafe_methods_invalidate(stage):
     assert post([("Location", "http://test/w/list")], status="303 See") == ["MISS", "MISS", "HIT"]
     assert post([("Location", "http://elsewhere/w/list")], status="303 See") == ["MISS", "HIT", "HIT"]
     assert post([], path="/item?x=2") == ["HIT", "HIT", "HIT"]
+    for reference in "list", "./list", "../list", "x/../list", "/list#made", "list#made":
+        assert post([("Location", reference)], status="201 Made") == ["MISS", "MISS", "HIT"], reference
+    for reference in "x/list", "list/", "?list", "#list", "", ":list", "urn:list", "//elsewhere/list", "...", "%zz":
+        assert post([("Location", reference)], status="201 Made") == ["MISS", "HIT", "HIT"], reference
 
 
 def test_what_is_being_fetched_is_outdated_too(stage):
