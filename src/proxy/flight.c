@@ -239,8 +239,8 @@ static bool brings(const struct flight *flight, const struct flight_spec *spec)
     if (flight->spec.go_on || (flight->head_known && flight->solo) || is_past_joining(flight) ||
         is_purged(flight))
         return false;
-    if (flight->spec.head_only && !spec->head_only)
-        return flight->phase == FLIGHT_ASKING;
+    if (flight->spec.head_only && !spec->head_only) /* a generic origin's HEAD makes no entry to go on with */
+        return flight->phase == FLIGHT_ASKING && !spec->caching->generic;
     return flight->phase == FLIGHT_ASKING || !flight->head_published;
 }
 

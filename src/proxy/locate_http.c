@@ -7,7 +7,8 @@
  * known to follow past the target. A request with a body is not looked up.
  *
  * The identity is endpoint, NUL, NUL, the decoded path, NUL, and after that everything else: the query (or
- * the whole target, where its path is not spelled as it decodes), NUL, host, and those fields. So a purge of
+ * the whole target, where its path is not spelled as it decodes), NUL, a digit for what the origin is told of
+ * the host, the host, and those fields. So a purge of
  * one path covers every query, spelling, host and variant.
  */
 #include <stdlib.h>
@@ -19,7 +20,9 @@
 #define DECODED_ON_STACK 8192
 #define HOST_MAX 256
 #define STEERING_MAX 512
-#define REST_MAX (REQUEST_KEY_MAX + HOST_MAX + STEERING_MAX)
+#define REST_MAX (REQUEST_KEY_MAX + 2 + HOST_MAX + STEERING_MAX)
+
+static_assert(FORWARDED_OFF < 4, "a digit tells both settings");
 /* What a fetch for all carries of its leader's fields. */
 #define SHARED_FIELDS_MAX (64u << 10)
 
@@ -79,11 +82,13 @@ static void write_lower(struct writer *w, struct bytes text)
     }
 }
 
-/* What the client calls the host may decide what comes wherever the origin is told of it. */
+/* What the client calls the host may decide what comes wherever the origin is told of it, and in which way:
+ * entries that tell it otherwise share nothing. */
 static void write_host(const struct request *request, struct writer *w)
 {
     const struct bucket_settings *settings = request->bucket->settings;
     write_u8(w, 0);
+    write_u8(w, (uint8_t)(settings->http.forwarded + (settings->http.preserve_host ? '4' : '0')));
     if (settings->http.preserve_host || settings->http.forwarded != FORWARDED_OFF)
         write_lower(w, request->http->host);
 }
