@@ -44,7 +44,7 @@ static bool look_for_mark(struct request *request)
     uint32_t monotonic_s = (uint32_t)(io_now_ns(request->worker->loop) / NS_PER_S);
     struct mark mark = marks_find(request->worker->proxy->marks, request->identity, monotonic_s);
     if (mark.kind == MARK_PASS)
-        request->pass = true;
+        request->pass = request->marked = true;
     if (mark.kind != MARK_NEGATIVE || asks_for_fresh(&request->control))
         return false;
     answer_by_mark(request, &mark, monotonic_s);

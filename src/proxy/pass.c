@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "http/hop_by_hop.h"
 
@@ -165,6 +166,25 @@ static void on_interim(struct origin_fetch *fetch, const struct origin_head *hea
             pass_plain_lines(pass->request, head->fields, head->field_count));
 }
 
+/* It passed because what came before might not be stored; what comes now may be: the next goes the usual way.
+ */
+static void lift_mark(struct request *request, const struct origin_head *answer)
+{
+    int64_t now_s = (int64_t)(io_wall_ns(request->worker->loop) / NS_PER_S);
+    struct head_asked asked = {.authorized = request->authorized,
+        .cookie = http_fields_find(&request->http->fields, BYTES("cookie")) != NULL,
+        .request_s = now_s,
+        .response_s = now_s};
+    struct proxy *proxy = request->worker->proxy;
+    struct head head;
+    bool judged = request->marked && answer->status < 500 && answer->status != 304;
+    if (judged &&
+        head_from_origin(&head, answer, request->caching, asked, proxy->settings->cache.chunk_bytes,
+            &request->arena) == 0 &&
+        !head.no_store)
+        marks_remove(proxy->marks, request->identity);
+}
+
 static void on_head(struct origin_fetch *fetch, const struct origin_head *head)
 {
     struct pass *pass = of_fetch(fetch);
@@ -173,6 +193,7 @@ static void on_head(struct origin_fetch *fetch, const struct origin_head *head)
     if (request->ending || request->begun)
         return;
     request_invalidate(request, head);
+    lift_mark(request, head);
     request->lines = pass_lines(request, head, &dated);
     for (int i = 0; i < 2; i++)
         pass->buffers[i].bytes = malloc(PASS_BUFFER_BYTES);

@@ -77,6 +77,7 @@ struct request {
     bool validated;   /* the origin was asked on behalf of this request */
     bool head_missed; /* the head came from the origin */
     bool not_modified, collapsed, storing, asked, head_unreadable;
+    bool marked;       /* it passes because of a mark */
     bool negative;     /* it was not there a moment ago, and that is the answer */
     bool served_stale; /* the origin failed, and the stored answer may be used */
     bool vary_missed;  /* others of its variants may be stored */
