@@ -50,10 +50,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, line)
         if server.closing:
             self.send_header("Connection", "close")
-        if status != 304:
+        if status not in (204, 304):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if status != 304 and self.command != "HEAD":
+        if status not in (204, 304) and self.command != "HEAD":
             self.wfile.write(body)
 
     do_HEAD = do_GET

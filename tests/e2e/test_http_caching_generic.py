@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from scripted import Scripted, date
-from wire import ask, wait_until
+from test_http_caching_freshness import CLIENT
+from wire import Wire, ask, wait_until
 
 LAYERS = {"memory": ["memory"], "disk": ["disk"], "both": ["memory", "disk"]}
 
@@ -26,7 +27,7 @@ def start(request, yatagarasu, origin):
     tier = request.getfixturevalue("tier") if "tier" in request.fixturenames else "both"
 
     def started(**cache):
-        bucket = {"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint + "/o", "timeout": 2}, "cache": cache}
+        bucket = {"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint + "/o", "timeout": 20}, "cache": cache}
         return yatagarasu([bucket], cache={"cache_layers": LAYERS[tier], "disk": {"enabled": "disk" in LAYERS[tier]}})
 
     return started
@@ -42,14 +43,14 @@ STALE = {"Age": "100"}  # of what lives for 60 s
 TABLE = [  # name, status, fields, what the same question gets the second time
     ("3 nothing said, a status of heuristics", 200, {}, "REVALIDATED"),
     ("4.2.2 heuristics", 200, {"Last-Modified": date(-10000)}, "HIT"),
-    ("4.2.2 heuristics, changed in the future", 200, {"Last-Modified": date(1000)}, "REVALIDATED"),
+    ("4.2.2 heuristics, changed in the future", 200, {"Last-Modified": date(1_000_000)}, "REVALIDATED"),
     ("4.2.2 heuristics of 404", 404, {"Last-Modified": date(-10000)}, "HIT"),
     ("4.2.2 no heuristics of 302", 302, {"Last-Modified": date(-10000)}, "BYPASS"),
     ("3 max-age", 200, FRESH, "HIT"),
     ("3 max-age of 302", 302, {**FRESH, "Location": "/x"}, "HIT"),
     ("3 max-age of 404", 404, FRESH, "HIT"),
     ("3 max-age of 410", 410, FRESH, "HIT"),
-    ("3 Expires of 301", 301, {"Expires": date(60)}, "HIT"),
+    ("3 Expires of 301", 301, {"Expires": date(86_400)}, "HIT"),
     ("3 no-store", 200, {"Cache-Control": "no-store, max-age=60"}, "BYPASS"),
     ("3 private", 200, {"Cache-Control": "private, max-age=60"}, "BYPASS"),
     ("3 private of 404", 404, {"Cache-Control": "private, max-age=60"}, "BYPASS"),
@@ -218,6 +219,144 @@ def test_5861_4_stale_if_error(start, origin):
     assert answer.status == 503 and b"Broken" in answer.body
     origin.broken = {}
     assert get(ours, "may").cache == "REVALIDATED" and get(ours, "not").cache == "REVALIDATED"
+
+
+def test_5861_4_an_origin_that_is_gone(start, origin):
+    ours = start()
+    origin.objects["may"] = (b"may", {"Cache-Control": "max-age=60, stale-if-error=600", **STALE})
+    origin.objects["must"] = (b"must", {"Cache-Control": "max-age=60, must-revalidate, stale-if-error=600", **STALE})
+    origin.closing = True
+    assert {get(ours, key).status for key in ("may", "must")} == {200}
+    origin.shutdown()
+    origin.server_close()
+    answer = get(ours, "may")
+    assert (answer.status, answer.cache, answer.body) == (200, "STALE", b"may") and int(answer.get("Age")) >= 100
+    assert get(ours, "must").status == 504, "5.2.2.2"
+    assert get(ours, "other").status == 502
+
+
+def test_5861_3_one_revalidation_behind(start, origin, tier):
+    """Of the variant that was asked for."""
+    ours = start()
+    said = {"Cache-Control": "max-age=60, stale-while-revalidate=600", **STALE}
+    origin.objects["k"] = lambda request: (200, request.headers["X-A"].encode(), {**said, "Vary": "X-A", "ETag": None})
+    for a in "12":
+        assert get(ours, "k", X_A=a).cache == "MISS"
+    said.clear()
+    said.update({"Cache-Control": "max-age=60", "X-New": "1"})
+    origin.held["k"] = threading.Event()
+    for _ in range(3):
+        answer = get(ours, "k", X_A="1")
+        assert (answer.cache, answer.body) == ("HIT", b"1") and "ttl=-" in answer.get("Cache-Status")
+    assert wait_until(lambda: len(origin.asked("k")) == 3)
+    origin.held.pop("k").set()
+    assert wait_until(lambda: get(ours, "k", X_A="1").get("X-New") == "1")
+    assert len(origin.asked("k")) == 3 and get(ours, "k", X_A="2").get("X-New") is None
+
+
+def test_4_3_5_head_freshens_what_is_stored(start, origin, tier):
+    ours = start()
+    body = b"k" * 300_000
+    origin.objects["k"] = (body, {**FRESH, **STALE})
+    assert get(ours, "k").cache == "MISS"
+    origin.objects["k"] = (body, FRESH)
+    assert ask(ours.port, "/h/k", method="HEAD").cache == "REVALIDATED"
+    answer = get(ours, "k")
+    assert answer.cache == "HIT" and answer.body == body and len(origin.asked("k")) == 2
+
+
+def test_4_3_5_head_invalidates_what_changed(start, origin, tier):
+    ours = start()
+    origin.objects["k"] = (b"old", {**FRESH, **STALE})
+    assert get(ours, "k").body == b"old"
+    origin.objects["k"] = (b"newer", {**FRESH, "ETag": '"b"'})
+    assert ask(ours.port, "/h/k", method="HEAD").get("ETag") == '"b"'
+    assert get(ours, "k").body == b"newer"
+
+
+def second(ours, key, headers=None):
+    ask(ours.port, f"/h/{key}")
+    return ask(ours.port, f"/h/{key}", headers)
+
+
+@pytest.mark.parametrize("honor", [True, False])
+def test_5_2_1_requests(start, origin, tier, honor):
+    """Cache-Control of requests counts, unless it is switched off."""
+    ours = start(**({} if honor else {"honor_client_cache_control": False}))
+    wrong = []
+    for name, fields, headers, status, cache in CLIENT:
+        key = "".join(c if c.isalnum() else "-" for c in name)
+        origin.objects[key] = (b"x" * 100, fields)
+        plain, answer = second(ours, key), second(ours, key, headers)
+        expected = (status, cache) if honor else (plain.status, plain.cache)
+        if (answer.status, answer.cache) != expected:
+            wrong.append((name, expected, answer))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_5_2_1_5_no_store(start, origin):
+    ours = start()
+    origin.objects["k"] = (b"k", FRESH)
+    assert get(ours, "k", Cache_Control="no-store").cache == "BYPASS"
+    assert [get(ours, "k").cache for _ in range(2)] == ["MISS", "HIT"]
+
+
+RULES = [
+    ("plain", 200, {"ETag": None}, "BYPASS"),
+    ("never/a", 200, FRESH, "BYPASS"),
+    ("fills", 200, {}, "HIT"),
+    ("fills/zero", 200, {"Cache-Control": "max-age=0"}, "REVALIDATED"),
+    ("over", 200, {"Cache-Control": "max-age=0"}, "HIT"),
+    ("over/private", 200, {"Cache-Control": "private"}, "BYPASS"),
+    ("cc", 200, {"Cache-Control": "no-store", "Expires": date(86_400)}, "HIT"),
+    ("unguessed", 200, {"Last-Modified": date(-100_000)}, "BYPASS"),
+    ("cookie/strip", 200, {**FRESH, "Set-Cookie": "a=b"}, "HIT"),
+    ("cookie/store", 200, {**FRESH, "Set-Cookie": "a=b"}, "HIT"),
+    ("status", 404, {"ETag": None}, "HIT"),
+    ("status/b", 500, {"ETag": None}, "HIT"),
+    ("status/c", 403, {"ETag": None}, "BYPASS"),
+]
+
+
+def test_rules_of_patterns(start, origin, tier):
+    ours = start(status_ttl=[{"status": 404, "ttl_seconds": 600}, {"status": 500, "ttl_seconds": 600}], rules=[
+        {"pattern": "/never/*", "enabled": False},
+        {"pattern": "/fills*", "ttl_seconds": 600},
+        {"pattern": "/over*", "ttl_seconds": 600, "ttl_overrides": True},
+        {"pattern": "/cc", "ignore": ["cache-control"]},
+        {"pattern": "/unguessed", "heuristic_max_seconds": 0},
+        {"pattern": "/cookie/strip", "set_cookie": "strip"},
+        {"pattern": "/cookie/store", "set_cookie": "store"}])
+    wrong = []
+    for key, status, fields, expected in RULES:
+        origin.objects[key] = (b"x", fields) if status == 200 else (lambda _, made=(status, b"x", fields): made)
+        answer = second(ours, key)
+        if (answer.status, answer.body, answer.cache) != (status, b"x", expected) or bool(answer.get("Set-Cookie")) != (key == "cookie/store"):
+            wrong.append((key, expected, answer))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_no_body_at_all(start, origin, tier):
+    """204 has none, and is stored all the same."""
+    ours = start()
+    origin.objects["k"] = lambda _: (204, b"", {**FRESH, "Content-Length": None})
+    for expected in "MISS", "HIT":
+        answer = get(ours, "k")
+        assert (answer.status, answer.cache, answer.body) == (204, expected, b"") and answer.get("Content-Length") is None
+
+
+def test_what_may_not_be_stored_is_not_waited_for(start, origin):
+    """After the first such answer requests go through at once; once it may be stored they share again."""
+    ours = start()
+    origin.objects["k"] = (b"k", {"Cache-Control": "private"})
+    assert get(ours, "k").cache == "BYPASS"
+    origin.held["k"] = threading.Event()
+    wires = [Wire(ours.port).request("/h/k") for _ in range(4)]
+    assert wait_until(lambda: len(origin.asked("k")) == 5), "none waits for another"
+    origin.held["k"].set()
+    assert {wire.response().cache for wire in wires} == {"BYPASS"}
+    origin.objects["k"] = (b"k", FRESH)
+    assert [get(ours, "k").cache for _ in range(3)] == ["BYPASS", "MISS", "HIT"]
 
 
 def test_one_fetch_for_many(start, origin):
