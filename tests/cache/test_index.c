@@ -118,9 +118,11 @@ static void sweep_and_adopt(void **state)
     index_destroy(copy);
 }
 
+/* Returns NULL, or the index if it showed what was never put: cmocka knows nothing of a thread's asserts. */
 static void *churn(void *context)
 {
     struct index *index = context;
+    bool wrong = false;
     struct random random;
     random_init(&random, (uintptr_t)&random);
     for (unsigned i = 0; i < 100000; i++) {
@@ -135,13 +137,12 @@ static void *churn(void *context)
             break;
         default:
             if (index_find(index, hash_of(n), &e)) {
-                assert_int_equal(e.place, 16 * (n + 1));
-                assert_int_equal(e.value_len, n);
+                wrong = wrong || e.place != 16 * (n + 1) || e.value_len != n;
                 index_touch(index, hash_of(n), e.place);
             }
         }
     }
-    return NULL;
+    return wrong ? index : NULL;
 }
 
 static void threads(void **state)
@@ -151,8 +152,11 @@ static void threads(void **state)
     pthread_t thread[3];
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, churn, index), 0);
-    for (unsigned i = 0; i < 3; i++)
-        pthread_join(thread[i], NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        void *wrong;
+        assert_int_equal(pthread_join(thread[i], &wrong), 0);
+        assert_null(wrong);
+    }
     uint64_t count = index_count(index);
     assert_int_equal(index_sweep(index, 0, UINT64_MAX), count);
     index_destroy(index);
