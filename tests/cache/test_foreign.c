@@ -263,7 +263,8 @@ static int loop_attach(const char *file, off_t size, char *path, size_t path_len
     if (loop < 0)
         return -1;
     int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
-    bool ok = fd >= 0 && ftruncate(fd, size) == 0 && ioctl(loop, LOOP_SET_FD, fd) == 0;
+    struct loop_config config = {.fd = (uint32_t)fd, .info.lo_flags = LO_FLAGS_AUTOCLEAR}; /* ends with us */
+    bool ok = fd >= 0 && ftruncate(fd, size) == 0 && ioctl(loop, LOOP_CONFIGURE, &config) == 0;
     if (fd >= 0)
         close(fd);
     if (ok)
@@ -297,7 +298,6 @@ static void partitions(void **state)
             begun_anew(&stage);
         }
         assert_int_equal(io_destroy(stage.io), 0);
-        assert_int_equal(ioctl(loop, LOOP_CLR_FD), 0);
         close(loop);
         unlink(file);
     }
