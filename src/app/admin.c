@@ -9,16 +9,21 @@
 #include "base/error.h"
 #include "http/response.h"
 #include "http/target.h"
+#include "io/blocking.h"
 
 #define ADMIN_CONNECTIONS 64
 #define ADMIN_BODY_FIRST ((size_t)64 << 10)
 #define ADMIN_BODY_MAX ((size_t)64 << 20)
 #define ADMIN_REQUEST_BODY_MAX ((size_t)16 << 10)
+#define ADMIN_INTERMEDIATES_MAX ((size_t)1 << 20)
 
 struct admin {
     struct admin_parts parts;
     struct http_server *server;
     struct admin_events_place events;
+    unsigned stopping; /* parts that still end */
+    void (*stopped)(void *context);
+    void *stopped_context;
     uint8_t scratch[ADMIN_PATH_MAX]; /* a path that is only looked at */
 };
 
@@ -278,12 +283,36 @@ static void on_gone(void *context, struct exchange *exchange)
     (void)context, (void)exchange;
 }
 
+/* ---- life ---- */
+
+static int create_sns(struct admin *admin)
+{
+    const char *path = admin->parts.sns_intermediates;
+    struct sns_parts sns = admin->parts.sns;
+    char *text = NULL;
+    size_t len = 0;
+    if (sns.topic_count == 0)
+        return 0;
+    int result = path ? io_read_file(path, ADMIN_INTERMEDIATES_MAX, &text, &len) : 0;
+    sns.loop = admin->parts.loop;
+    sns.log = admin->parts.log;
+    sns.intermediates = bytes_of(text, len);
+    if (result >= 0)
+        result = sns_create(&admin->events.sns, &sns);
+    if (result < 0)
+        log_text(admin->parts.log, LOG_ERROR, "admin", "SNS, certificates in %s: %s",
+            path ? path : "the system's store", error_text(result));
+    free(text);
+    return result < 0 ? result : 0;
+}
+
 int admin_create(struct admin **admin_out, const struct admin_parts *parts)
 {
     struct admin *admin = calloc(1, sizeof *admin);
     if (admin == NULL)
         return -ENOMEM;
     admin->parts = *parts;
+    admin->parts.rules.sns = parts->sns.topic_count > 0;
     admin->events = (struct admin_events_place){
         .proxy = parts->proxy, .loop = parts->loop, .log = parts->log, .stats = parts->event_stats};
     struct http_server_config config = {
@@ -299,8 +328,11 @@ int admin_create(struct admin **admin_out, const struct admin_parts *parts)
         .limits = {.max_body_bytes = ADMIN_EVENTS_BODY_MAX},
         .max_connections = ADMIN_CONNECTIONS,
     };
-    int result = http_server_create(&config, &admin->server);
+    int result = create_sns(admin);
+    if (result == 0)
+        result = http_server_create(&config, &admin->server);
     if (result < 0) {
+        sns_destroy(admin->events.sns);
         free(admin);
         return result;
     }
@@ -308,14 +340,27 @@ int admin_create(struct admin **admin_out, const struct admin_parts *parts)
     return 0;
 }
 
+static void part_stopped(void *context)
+{
+    struct admin *admin = context;
+    if (--admin->stopping == 0)
+        admin->stopped(admin->stopped_context);
+}
+
 void admin_stop(struct admin *admin, void (*done)(void *context), void *context)
 {
-    http_server_drain(admin->server, done, context);
+    admin->stopped = done;
+    admin->stopped_context = context;
+    admin->stopping = 1;
+    if (admin->events.sns && !sns_stop(admin->events.sns, part_stopped, admin))
+        admin->stopping++;
+    http_server_drain(admin->server, part_stopped, admin);
     http_server_stop(admin->server);
 }
 
 void admin_destroy(struct admin *admin)
 {
     http_server_destroy(admin->server);
+    sns_destroy(admin->events.sns);
     free(admin);
 }

@@ -9,6 +9,7 @@
 
 #include "app/admin_rules.h"
 #include "app/event_stats.h"
+#include "app/sns.h"
 #include "http/server.h"
 #include "proxy/proxy.h"
 
@@ -26,8 +27,11 @@ struct admin_parts {
     struct proxy *proxy;
     struct event_stats *event_stats; /* outlives it */
     struct log *log;
+    struct sns_parts sns; /* its loop and log are filled in; without topics nothing of SNS is taken */
+    const char *sns_intermediates; /* a file in PEM, or NULL */
 };
 
+/* Reads the system's certificates where there are SNS topics. */
 MUST_CHECK int admin_create(struct admin **admin, const struct admin_parts *parts);
 /* Ends all connections, then done, from the loop. Once. */
 void admin_stop(struct admin *admin, void (*done)(void *context), void *context);

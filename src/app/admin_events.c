@@ -2,12 +2,18 @@
 
 #include <stdlib.h>
 
+#include <jansson.h>
+
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "http/response.h"
 
 struct event_work {
-    struct arena arena; /* of the events */
+    enum event_envelope envelope;
+    struct arena arena; /* of the message and its events */
+    struct sns_message message;
+    struct sns_request sns;
     struct s3_events parsed;
     struct event_purges purges;
     size_t len;
@@ -16,18 +22,19 @@ struct event_work {
 
 /* ---- the answer ---- */
 
-static void finish(struct admin_events *events, enum event_envelope envelope, enum event_answer answer,
-    unsigned status, const char *message)
+static void finish(
+    struct admin_events *events, enum event_answer answer, unsigned status, const char *message)
 {
+    enum event_envelope envelope = events->work ? events->work->envelope : EVENT_ENVELOPE_S3;
     counter_add(&events->place->stats->messages[envelope][answer], 1);
     events->status = status;
     events->message = message;
     events->done(events);
 }
 
-static enum event_envelope envelope_of(const struct admin_events *events)
+static enum event_answer answer_of(unsigned status)
 {
-    return events->work->parsed.eventbridge ? EVENT_ENVELOPE_EVENTBRIDGE : EVENT_ENVELOPE_S3;
+    return status >= 500 ? EVENT_FAILED : status == 400 ? EVENT_MALFORMED : EVENT_REFUSED;
 }
 
 void admin_events_write(struct writer *w, const struct admin_events *events)
@@ -62,7 +69,7 @@ static void purged(struct event_purges *purges)
 {
     struct admin_events *events = purges->context;
     bool durable = purges->result == 0;
-    finish(events, envelope_of(events), durable ? EVENT_ACCEPTED : EVENT_FAILED, durable ? 200 : 503, NULL);
+    finish(events, durable ? EVENT_ACCEPTED : EVENT_FAILED, durable ? 200 : 503, NULL);
 }
 
 static void purge(struct admin_events *events)
@@ -75,29 +82,78 @@ static void purge(struct admin_events *events)
     work->purges.log = place->log;
     work->purges.stats = place->stats;
     work->purges.events = &work->parsed;
-    work->purges.context = events;
     work->purges.done = purged;
     event_purges_start(&work->purges);
 }
 
+/* The events were read, or `why` not. */
+static void go_on(struct admin_events *events, const char *why)
+{
+    unsigned status = why == s3_events_no_memory || why == sns_no_memory ? 503 : 400;
+    if (why)
+        finish(events, answer_of(status), status, why);
+    else
+        purge(events);
+}
+
+/* ---- what SNS signed ---- */
+
+static void signed_by_sns(struct sns_request *request)
+{
+    struct event_work *work = CONTAINER_OF(request, struct event_work, sns);
+    struct admin_events *events = work->purges.context;
+    if (request->status) {
+        finish(events, answer_of(request->status), request->status, request->why);
+        return;
+    }
+    if (work->message.type == SNS_UNSUBSCRIBE)
+        log_text(events->place->log, LOG_WARN, "events", "unsubscribed from SNS topic '%.*s'",
+            (int)work->message.topic.len, (const char *)work->message.topic.ptr);
+    bool carries = work->message.type == SNS_NOTIFICATION;
+    go_on(events, carries ? s3_events_parse(&work->parsed, &work->arena, work->message.text) : NULL);
+}
+
+static void take_sns(struct admin_events *events, const json_t *json)
+{
+    struct event_work *work = events->work;
+    work->envelope = EVENT_ENVELOPE_SNS;
+    if (events->place->sns == NULL) {
+        finish(events, EVENT_REFUSED, 403, "admin.events.sns_topics names no SNS topic");
+        return;
+    }
+    const char *why = sns_message_read(&work->message, &work->arena, json);
+    if (why) {
+        go_on(events, why);
+        return;
+    }
+    work->sns.message = &work->message;
+    work->sns.now_s = (int64_t)(clock_wall_ns() / NS_PER_S);
+    work->sns.done = signed_by_sns;
+    sns_request_start(events->place->sns, &work->sns);
+}
+
 /* ---- the message ---- */
 
+/* What is no SNS message is taken only from who may send anything. */
 static void take_message(struct admin_events *events)
 {
     struct event_work *work = events->work;
     const struct admin_decision *decision = &events->decision;
-    if (decision->status != 0) {
-        finish(events, EVENT_ENVELOPE_S3, EVENT_REFUSED, decision->status, decision->message);
-        return;
+    json_error_t error;
+    json_t *json = json_loadb((const char *)work->body, work->len, JSON_REJECT_DUPLICATES, &error);
+    arena_init(&work->arena, NULL, 0, S3_EVENTS_ARENA_MAX(work->len) + SNS_ARENA_MAX(work->len));
+    if (json == NULL && json_error_code(&error) == json_error_out_of_memory) {
+        go_on(events, s3_events_no_memory);
+    } else if (sns_message_is(json)) {
+        take_sns(events, json);
+    } else if (decision->status != 0) {
+        finish(events, EVENT_REFUSED, decision->status, decision->message);
+    } else {
+        const char *why = s3_events_read(&work->parsed, &work->arena, json);
+        work->envelope = work->parsed.eventbridge ? EVENT_ENVELOPE_EVENTBRIDGE : EVENT_ENVELOPE_S3;
+        go_on(events, why);
     }
-    arena_init(&work->arena, NULL, 0, S3_EVENTS_ARENA_MAX(work->len));
-    const char *why = s3_events_parse(&work->parsed, &work->arena, bytes_of(work->body, work->len));
-    if (why == s3_events_no_memory)
-        finish(events, envelope_of(events), EVENT_FAILED, 503, why);
-    else if (why)
-        finish(events, envelope_of(events), EVENT_MALFORMED, 400, why);
-    else
-        purge(events);
+    json_decref(json);
 }
 
 /* ---- the body ---- */
@@ -109,9 +165,9 @@ static void piece_read(struct exchange_read *read)
     struct bytes piece = read->result == 0 ? read->bytes : (struct bytes){0};
     bool large = read->result == E_TOO_LARGE || piece.len > sizeof work->body - work->len;
     if (large) {
-        finish(events, EVENT_ENVELOPE_S3, EVENT_MALFORMED, 413, "the body is larger than 256 KiB");
+        finish(events, EVENT_MALFORMED, 413, "the body is larger than 256 KiB");
     } else if (read->result < 0) {
-        finish(events, EVENT_ENVELOPE_S3, EVENT_MALFORMED, read->result == E_TIMEOUT ? 408 : 400,
+        finish(events, EVENT_MALFORMED, read->result == E_TIMEOUT ? 408 : 400,
             "the body is incomplete or malformed");
     } else if (piece.len == 0) {
         take_message(events);
@@ -127,12 +183,14 @@ void admin_events_start(struct admin_events *events)
     CHECK(events->done && events->place);
     events->work = malloc(sizeof *events->work);
     if (events->work == NULL) {
-        finish(events, EVENT_ENVELOPE_S3, EVENT_FAILED, 503, "out of memory");
+        finish(events, EVENT_FAILED, 503, "out of memory");
         return;
     }
     arena_init(&events->work->arena, NULL, 0, 0);
     events->work->parsed = (struct s3_events){0};
+    events->work->envelope = EVENT_ENVELOPE_S3;
     events->work->purges.result = 0;
+    events->work->purges.context = events;
     events->work->len = 0;
     events->read.done = piece_read;
     if (events->has_body)

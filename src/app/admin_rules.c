@@ -146,6 +146,12 @@ struct admin_decision admin_decide(
     }
     if (!bytes_equal(path, BYTES("/admin")) && !bytes_start_with(path, BYTES("/admin/")))
         return refuse(404, "no such endpoint");
-    decision = check_access(rules, request);
-    return decision.status ? decision : find_endpoint(path, request->method);
+    struct admin_decision refusal = check_access(rules, request);
+    if (refusal.status && !rules->sns)
+        return refusal;
+    decision = find_endpoint(path, request->method);
+    if (refusal.status == 0)
+        return decision;
+    refusal.action = decision.action == ADMIN_ACTION_EVENTS ? ADMIN_ACTION_EVENTS : ADMIN_ACTION_NONE;
+    return refusal;
 }

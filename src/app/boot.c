@@ -296,7 +296,10 @@ static int start_control(struct boot *boot)
             .context = &boot->status,
             .proxy = boot->proxy,
             .event_stats = &boot->status.events,
-            .log = boot->error_log},
+            .log = boot->error_log,
+            .sns = {.topics = boot->settings->admin.sns_topics,
+                .topic_count = boot->settings->admin.sns_topic_count},
+            .sns_intermediates = boot->settings->admin.sns_intermediates},
         .cache = boot->cache,
         .disk = boot->disk,
         .watch = &boot->watch};

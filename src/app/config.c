@@ -45,6 +45,9 @@ static void build_server(const struct config_reading *reading, struct settings *
     settings->admin.host = values[KEY_ADMIN_ADDRESS].text;
     settings->admin.port = (uint16_t)config_port(&reading->top, KEY_ADMIN_ADDRESS, KEY_ADMIN_PORT);
     settings->admin.token = values[KEY_ADMIN_TOKEN].text;
+    settings->admin.sns_topics = values[KEY_ADMIN_SNS_TOPICS].texts;
+    settings->admin.sns_topic_count = (unsigned)values[KEY_ADMIN_SNS_TOPICS].number;
+    settings->admin.sns_intermediates = values[KEY_ADMIN_SNS_INTERMEDIATES].text;
     settings->logging.level = (enum log_level)values[KEY_LOG_LEVEL].number;
     settings->logging.output = values[KEY_LOG_OUTPUT].text;
     settings->logging.access = values[KEY_LOG_ACCESS].text;

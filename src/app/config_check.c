@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "app/sns_topic.h"
 #include "base/clock.h"
 #include "cache/disk.h"
 #include "http/fields.h"
@@ -72,6 +73,16 @@ static void check_server(struct config_reading *reading)
     if (values[KEY_SERVER_COALESCING].number == 0)
         CHECK_ERROR(reading, values[KEY_SERVER_COALESCING].line, "server.coalescing.enabled",
             "expected true: one fetch for the same bytes can't be switched off");
+}
+
+static void check_events(struct config_reading *reading)
+{
+    const struct config_value *topics = &reading->top.values[KEY_ADMIN_SNS_TOPICS];
+    struct sns_topic topic;
+    for (uint64_t i = 0; i < topics->number; i++)
+        if (!sns_topic_parse(bytes_of_string(topics->texts[i]), &topic))
+            CHECK_ERROR(reading, topics->line, "admin.events.sns_topics",
+                "expected arn:aws:sns:REGION:ACCOUNT:NAME, also of aws-cn or aws-us-gov");
 }
 
 /* ---- buckets ---- */
@@ -351,6 +362,7 @@ static void check_cache(struct config_reading *reading)
 void config_check(struct config_reading *reading)
 {
     check_server(reading);
+    check_events(reading);
     check_cache(reading);
     check_buckets(reading);
 }

@@ -114,10 +114,13 @@ static const char *read_eventbridge(
 
 const char *s3_events_read(struct s3_events *events, struct arena *arena, const struct json_t *json)
 {
+    *events = (struct s3_events){0};
+    if (!json_is_object(json))
+        return "the body is not a JSON object";
     const json_t *records = json_object_get(json, "Records");
     struct bytes type = text_of(json_object_get(json, "detail-type"));
     size_t max = json_is_array(records) ? json_array_size(records) : 1;
-    *events = (struct s3_events){.eventbridge = type.len > 0};
+    events->eventbridge = type.len > 0;
     events->events = arena_take(arena, (max + 1) * sizeof *events->events);
     if (events->events == NULL)
         return s3_events_no_memory;
@@ -136,11 +139,8 @@ const char *s3_events_parse(struct s3_events *events, struct arena *arena, struc
 {
     json_error_t error;
     json_t *json = json_loadb((const char *)body.ptr, body.len, JSON_REJECT_DUPLICATES, &error);
-    const char *why = "the body is not a JSON object";
-    if (json_is_object(json))
-        why = s3_events_read(events, arena, json);
-    else if (json == NULL && json_error_code(&error) == json_error_out_of_memory)
-        why = s3_events_no_memory;
+    bool exhausted = json == NULL && json_error_code(&error) == json_error_out_of_memory;
+    const char *why = exhausted ? s3_events_no_memory : s3_events_read(events, arena, json);
     json_decref(json);
     return why;
 }

@@ -38,7 +38,7 @@ struct s3_events {
 struct json_t;
 
 /* NULL, or what is wrong with it (static); s3_events_no_memory: nothing. The second is for a body that was
- * read already. */
+ * read already; NULL: it could not be. */
 extern const char s3_events_no_memory[];
 const char *s3_events_parse(struct s3_events *events, struct arena *arena, struct bytes body);
 const char *s3_events_read(struct s3_events *events, struct arena *arena, const struct json_t *json);

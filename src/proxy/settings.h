@@ -59,7 +59,10 @@ struct settings {
     struct {
         const char *host;
         uint16_t port;
-        const char *token; /* NULL: none */
+        const char *token;             /* NULL: none */
+        const char *const *sns_topics; /* whose messages are taken, ARNs */
+        unsigned sns_topic_count;
+        const char *sns_intermediates; /* a file, NULL: none */
     } admin;
     struct {
         enum log_level level;

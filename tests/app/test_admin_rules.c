@@ -94,6 +94,7 @@ static const struct rules_case table[] = {
 };
 
 static uint8_t path[ADMIN_PATH_MAX];
+static bool with_sns;
 
 static struct admin_decision decide(const struct rules_case *test, unsigned authorization_lines)
 {
@@ -108,7 +109,7 @@ static struct admin_decision decide(const struct rules_case *test, unsigned auth
     if (test->content_type)
         fields[request.fields.count++] =
             (struct http_field){BYTES("Content-Type"), bytes_of_string(test->content_type)};
-    struct admin_rules rules = {.token = test->token, .loopback = test->loopback};
+    struct admin_rules rules = {.token = test->token, .loopback = test->loopback, .sns = with_sns};
     return admin_decide(&rules, &request, path);
 }
 
@@ -151,6 +152,45 @@ static void test_what_follows_the_path(void **state)
     }
 }
 
+/* With SNS topics everybody may bring a message; who is not SNS gets what he would get without. */
+static void test_what_sns_may(void **state)
+{
+    (void)state;
+    static const struct {
+        struct rules_case ask;
+        unsigned status;
+        bool taken;
+    } cases[] = {
+        {{OPEN, HTTP_POST, "/admin/events/s3", "localhost", NULL, json, ADMIN_PAGE_NONE, 0, NULL}, 0, true},
+        {{OPEN, HTTP_POST, "/admin/events/s3", "cache.example", NULL, json, ADMIN_PAGE_NONE, 0, NULL}, 403,
+            true},
+        {{OPEN, HTTP_POST, "/admin/events/s3", "localhost", NULL, "text/plain", ADMIN_PAGE_NONE, 0, NULL},
+            415, true},
+        {{REMOTE, HTTP_POST, "/admin/events/s3", "cache.example", NULL, "text/plain", ADMIN_PAGE_NONE, 0,
+             NULL},
+            403, true},
+        {{TOKEN, HTTP_POST, "/admin/events/s3", "cache.example", NULL, "text/plain", ADMIN_PAGE_NONE, 0,
+             NULL},
+            401, true},
+        {{TOKEN, HTTP_POST, "/admin/events/s3", "x", "Bearer secret-token", NULL, ADMIN_PAGE_NONE, 0, NULL},
+            0, true},
+        {{TOKEN, HTTP_GET, "/admin/events/s3", "x", NULL, NULL, ADMIN_PAGE_NONE, 0, NULL}, 401, false},
+        {{TOKEN, HTTP_POST, "/admin/events/s3/", "x", NULL, json, ADMIN_PAGE_NONE, 0, NULL}, 401, false},
+        {{TOKEN, HTTP_POST, "/admin/cache/purge", "x", NULL, json, ADMIN_PAGE_NONE, 0, NULL}, 401, false},
+        {{REMOTE, HTTP_POST, "/admin/cache/purge/b/admin/events/s3", "x", NULL, json, ADMIN_PAGE_NONE, 0,
+             NULL},
+            403, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        with_sns = true;
+        struct admin_decision decision = decide(&cases[i].ask, 1);
+        with_sns = false;
+        assert_int_equal(decision.status, cases[i].status);
+        assert_int_equal(decision.action == ADMIN_ACTION_EVENTS, cases[i].taken);
+        assert_int_equal(decision.status == 401, decision.authenticate);
+    }
+}
+
 static void test_repeated_authorization(void **state)
 {
     (void)state;
@@ -175,6 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decisions),
         cmocka_unit_test(test_what_follows_the_path),
+        cmocka_unit_test(test_what_sns_may),
         cmocka_unit_test(test_repeated_authorization),
         cmocka_unit_test(test_long_target),
     };

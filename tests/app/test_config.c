@@ -127,6 +127,14 @@ static void test_keys(void **state)
             ""},
         {SERVER BUCKET "metrics: {port: 9}\n",
             "c:3: metrics: are on the admin listener: admin.address and admin.port"},
+        {SERVER BUCKET "admin: {events: {sns_topic: x}}\n",
+            "c:3: admin.events.sns_topic: unknown key: did you mean sns_topics?"},
+        {SERVER BUCKET "admin: {events: {sns_topics: ['arn:aws:sqs:us-east-1:123456789012:q']}}\n",
+            "c:3: admin.events.sns_topics: expected arn:aws:sns:REGION:ACCOUNT:NAME, also of aws-cn or "
+            "aws-us-gov"},
+        {SERVER BUCKET "admin: {events: {sns_topics: ['arn:aws:sns:us-east-1:123456789012:t'], "
+                       "sns_intermediates: /x}}\n",
+            ""},
         {SERVER BUCKET "shutdown: 5\n", "c:3: shutdown: belongs to server.shutdown_timeout"},
         {SERVER BUCKET "limits: 5\n",
             "c:3: limits: belong to server.security_limits and server.max_connections"},

@@ -1,5 +1,6 @@
 """S3's event notifications: what they name is purged, in every entry that reads the bucket, durably; what they don't, stays."""
 import json
+import time
 import urllib.parse
 import uuid
 
@@ -250,3 +251,46 @@ def test_with_a_token(moto, store, yatagarasu):
     for envelope in ENVELOPES:
         assert send(ours, message(envelope, store.name, "k"), headers=bearer) == purged()
         assert see(ours, "k")[2] == "MISS"
+
+
+# ---- SNS: what is decided before anything would be fetched; the rest is in tests/app/test_sns.c ----
+
+TOPIC = "arn:aws:sns:us-east-1:123456789012:changes"
+SNS = {"Content-Type": "text/plain; charset=UTF-8", "Host": "cache.example", "x-amz-sns-message-type": "Notification"}
+
+
+def sns(text, topic=TOPIC, age=0, **fields):
+    sent = time.strftime("%Y-%m-%dT%H:%M:%S.123Z", time.gmtime(time.time() - age))
+    return {"Type": "Notification", "MessageId": str(uuid.uuid4()), "TopicArn": topic, "Message": json.dumps(text), "Timestamp": sent,
+            "SignatureVersion": "1", "Signature": "RVhBTVBMRQ==",
+            "SigningCertURL": "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0000000000000000000000.pem", **fields}
+
+
+@pytest.mark.parametrize("token", [None, "TheAdminToken3"])
+def test_sns_messages_that_are_not(moto, store, yatagarasu, token):
+    ours = start(yatagarasu, moto, store, admin={"events": {"sns_topics": [TOPIC]}, **({"token": token} if token else {})})
+    store.put("k", b"old")
+    see(ours, "k")
+    good = message("records", store.name, "k")
+    for bad in (sns(good, topic=TOPIC + "x"), sns(good, age=3700), sns(good, age=-1000), sns(good, SigningCertURL="https://evil.example/a.pem"),
+                sns(good, SigningCertURL="http://sns.us-east-1.amazonaws.com/a.pem"), sns(good, SigningCertURL=None)):
+        assert "SNS" in send(ours, bad, 403, SNS)["message"], bad
+        assert "SNS" in send(ours, bad, 403, {**JSON, "Authorization": f"Bearer {token}"})["message"], "a token is no signature"
+    for bad in (sns(good, Type="Other"), sns(good, SignatureVersion="3"), sns(good, Signature="?"), sns(good, Timestamp="now"),
+                sns(good, MessageId=5), {"Type": "Notification", "TopicArn": TOPIC}):
+        assert send(ours, bad, 400, SNS)["message"], bad
+    assert send(ours, good, 401 if token else 403, SNS), "what SNS did not wrap needs what it always needs"
+    assert send(ours, "{", 401 if token else 403, SNS)
+    assert send(ours, json.dumps(sns(good)) + " " * 300_000, 413, SNS)
+    assert see(ours, "k")[2] == "HIT", "nothing was purged by any of these"
+    metrics = ours.metrics()
+    assert metrics['yatagarasu_event_messages_total{envelope="sns",result="refused"}'] == 12
+    assert metrics['yatagarasu_event_messages_total{envelope="sns",result="malformed"}'] == 6
+    log = ours.error_log()
+    assert "the SNS topic is not one of admin.events.sns_topics" in log and "evil.example" not in log
+
+
+def test_without_topics_nothing_of_sns_is_taken(moto, store, yatagarasu):
+    ours = start(yatagarasu, moto, store)
+    assert "names no SNS topic" in send(ours, sns(message("records", store.name, "k")), 403)["message"]
+    assert send(ours, sns(message("records", store.name, "k")), 403, SNS)["message"].startswith("without admin.token")
