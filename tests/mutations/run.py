@@ -28,20 +28,20 @@ MUTATIONS = {
     "a segment is given out again without having been declared dead": [
         ("reclaim.c", "    device_super_write(&reclaim->super);", "    declared(&reclaim->super, 0);")],
     "dead segments are read at recovery": [
-        ("opening.c", "generation >= device->super.dead_below && generation < device->first_own_generation", "generation > 0 && generation < device->first_own_generation")],
+        ("starting.c", "generation >= device->super.dead_below && generation < device->first_own_generation", "generation > 0 && generation < device->first_own_generation")],
     "the superblock is not synced": [
         ("device.c", "    io_op_init(&write->op, super_synced);\n    io_file_sync(write->device->home->loop, &write->op, write->device->file);",
          "    super_synced(op);")],
     "only one copy of the superblock is written at open": [
-        ("opening.c", "    opening->supers_left = SUPERBLOCK_COPIES;\n    opening->super.done = both_written;",
+        ("starting.c", "    opening->supers_left = SUPERBLOCK_COPIES;\n    opening->super.done = both_written;",
          "    opening->supers_left = 1;\n    opening->super.done = both_written;")],
     "the snapshot's mark is not cleared": [
-        ("opening.c", "    device->super.snapshot_mark = 0;\n", "")],
+        ("starting.c", "    device->super.snapshot_mark = 0;\n", "")],
     "a stale snapshot is believed": [
         ("snapshot.c", "sum != mark || ", ""), ("snapshot.c", "state_checksum(from.ptr, from.len, seed) != mark", "from.len == 0"),
-        ("opening.c", "    device->super.snapshot_mark = 0;\n", "    device->super.snapshot_mark = 1;\n")],
+        ("starting.c", "    device->super.snapshot_mark = 0;\n", "    device->super.snapshot_mark = 1;\n")],
     "recovery goes from the newest segment to the oldest": [
-        ("opening.c", "return left < right ? -1 : left > right;", "return left > right ? -1 : left < right;")],
+        ("starting.c", "return left < right ? -1 : left > right;", "return left > right ? -1 : left < right;")],
     "recovery passes over remove records": [
         ("recovery.c", "        if (there)\n            index_remove_at(device->index, row->hash, entry.place);\n", "")],
     "recovery lets an old row replace what was put since": [
@@ -56,7 +56,7 @@ MUTATIONS = {
         ("recovery.c", "    entry = (struct index_entry){.place = place, .value_len = row->value_len};",
          "    if (there)\n        return;\n    entry = (struct index_entry){.place = place, .value_len = row->value_len};")],
     "a life takes up the generations of the one before": [
-        ("opening.c", "device->next_generation = device->first_own_generation = device->super.generation_bound;",
+        ("starting.c", "device->next_generation = device->first_own_generation = device->super.generation_bound;",
          "device->next_generation = device->first_own_generation = device->super.dead_below;")],
     "a failed write does not seal its segment": [
         ("write.c", "write->failed && device->open == filling", "false && device->open == filling")],
@@ -89,7 +89,7 @@ MUTATIONS = {
     "a segment that can't be read at open is taken for free": [
         ("probes.c", "generation < device->super.dead_below && error < 0", "generation < device->super.dead_below && error > 0")],
     "what starts empty for that is not declared dead first": [
-        ("opening.c", "    opening->supers_left = SUPERBLOCK_COPIES;\n    device_super_write(&opening->super);", "    serve(opening, false);")],
+        ("starting.c", "    opening->supers_left = SUPERBLOCK_COPIES;\n    device_super_write(&opening->super);", "    serve(opening, false);")],
     "what is older than an unread table is kept": [
         ("recovery.c", "        drop_older(device, rows->generation);", "        ;")],
     "a header with a flipped bit ends a scan": [
