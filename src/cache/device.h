@@ -289,7 +289,7 @@ void device_super_write(struct device_super_write *write);
 /* Frees what opening made; nothing may be in flight. */
 void device_reset(struct device *device);
 
-/* ---- opening.c, closing.c: home loop ---- */
+/* ---- opening.c, starting.c, closing.c: home loop ---- */
 /* Opens the file and reads or makes the superblock: done(result), never inside the call, with device->super
  * filled. -ENOMEM: not begun, the device is closed, done does not come. */
 MUST_CHECK int device_open(struct device *device, void (*done)(struct device *device, int result));
@@ -386,6 +386,7 @@ void flush_start(struct flush *flush, struct device *device, struct disk_worker 
     void (*done)(void *context, int result), void *context);
 
 /* ---- rows.c: the items of a segment, from its table or by a scan; home loop ---- */
+#define ROWS_WINDOW_BYTES (1u << 20)
 struct rows {
     struct device *device;
     uint32_t segment;
@@ -412,10 +413,13 @@ struct purge_place {
     uint64_t place, generation;
     uint16_t key_len;
 };
+#define PURGE_PLACES_MAX 16384u
+#define PURGE_LOG_WINDOW_BYTES (64u << 10)
 struct purge_log {
     struct device *device;
     struct purge_place *places;
     uint32_t count, capacity, next;
+    struct purge_place given_up; /* the newest of those that were too many; place 0: none */
     uint8_t *window;
     uint64_t window_at;
     uint32_t window_len;
@@ -429,6 +433,7 @@ void purge_log_read(struct purge_log *log, void (*done)(struct purge_log *log));
 void purge_log_free(struct purge_log *log);
 
 /* ---- reclaim.c, recovery.c: home loop ---- */
+#define RECOVERY_DEPTH 8 /* segments read ahead */
 void reclaim_start(struct device *device);
 /* A pin went to zero, a segment was sealed. */
 void reclaim_wake(struct device *device);

@@ -397,6 +397,8 @@ static void device_add_sizes(struct device *device, struct disk_stats *stats)
         stats->memory_bytes += memory.fixed + write_kept_bytes(device);
         stats->memory_limit_bytes += stats->memory_limit_bytes == 0 ? memory.tier : 0;
         stats->memory_limit_bytes += memory.fixed + memory.writing + memory.reading;
+        if (atomic_load(&device->first_generation) != 0)
+            stats->memory_limit_bytes += memory.recovering;
         stats->reads_in_flight += atomic_load(&device->reads_in_flight);
         stats->recovering += atomic_load(&device->first_generation) != 0;
         stats->direct = device->info.direct;

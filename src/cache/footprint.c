@@ -20,6 +20,22 @@ static uint64_t reclaim_bytes(const struct device *device)
     return RECLAIM_BYTES + 2 * (uint64_t)device->rows_max * sizeof(struct segment_row);
 }
 
+/* What doubles is there twice for a moment, if the allocator has to move it. */
+static uint64_t doubled(uint64_t bytes)
+{
+    return bytes + bytes / 2;
+}
+
+static uint64_t recovering_bytes(const struct device *device)
+{
+    uint64_t table = segment_table_len(device->rows_max), window = ROWS_WINDOW_BYTES;
+    uint64_t rows = doubled(2 * (uint64_t)device->rows_max * sizeof(struct segment_row));
+    return RECOVERY_DEPTH * ((table > window ? table : window) + rows) +
+           doubled(DEVICE_FORGOTTEN_MAX * sizeof *device->forgotten) +
+           doubled(PURGE_PLACES_MAX * sizeof(struct purge_place)) + PURGE_LOG_WINDOW_BYTES +
+           device->segment_count * sizeof(uint32_t);
+}
+
 static uint64_t tier_bytes(const struct disk *disk)
 {
     uint64_t limit = disk->waiting_limit_bytes;
@@ -38,6 +54,7 @@ struct footprint footprint_of(const struct device *device)
         .writing = DEVICE_BATCH_MEMORY + DEVICE_BATCHES_MAX * sizeof(struct write) +
                    unsealed * filling_bytes(device) + reclaim_bytes(device),
         .reading = DEVICE_READ_BYTES_MAX,
+        .recovering = recovering_bytes(device),
         .tier = tier_bytes(disk),
         .loop = worker_bytes_max(),
     };

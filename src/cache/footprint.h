@@ -7,12 +7,14 @@
  * may be unsealed; what reclaiming reads; one entry for each item that waits (at most one for each
  *            FOOTPRINT_WAITING_SHARE bytes of the write buffer); header and tail of each large item
  *   reading  gets and buffers of reads in flight: DEVICE_READ_BYTES_MAX
+ *   recovering  only while tables are read after a crash: buffer and rows of RECOVERY_DEPTH segments (written
+ *            under the same expected size of items), hashes taken out meanwhile, places of purge records
  *   loop     for each loop that joined: kept gets and buffers
  *
  * The bytes that wait to be written are not in it: they lie in the memory tier, whose budget counts
  * everything. So are the values that are read. A get that was answered without a read, and whose callback has
- * not come yet, is its caller's number to bound. While tables are being read after a crash, up to 8 MiB of
- * hashes and the rows of 8 segments come on top, and go.
+ * not come yet, is its caller's number to bound; so are views of values (yata.h), whose items lie in the
+ * memory tier.
  */
 #pragma once
 
@@ -21,8 +23,8 @@
 #define FOOTPRINT_WAITING_SHARE 2048u
 
 struct footprint {
-    uint64_t fixed, writing, reading; /* of a device */
-    uint64_t tier;                    /* of the tier, writing of all devices included */
+    uint64_t fixed, writing, reading, recovering; /* of a device */
+    uint64_t tier;                                /* of the tier, writing of all devices included */
     uint64_t loop;
 };
 

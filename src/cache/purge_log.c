@@ -1,21 +1,31 @@
 /*
  * Purge records in a device's log, read again by recovery: a row tells where a record lies, its header what
- * it hides. One window is read at a time; records that lie near each other share it. What can't be read might
- * have hidden anything: all that lies before it is dropped. A record whose segment has been reclaimed
- * meanwhile hides nothing any more.
+ * it hides. One window is read at a time; records that lie near each other share it. What can't be read
+ * might have hidden anything: all that lies before it is dropped; so is what lies before the older ones,
+ * where there are more than PURGE_PLACES_MAX, many more than the table of purges keeps apart. A record whose
+ * segment has been reclaimed meanwhile hides nothing any more.
  */
 #include <stdlib.h>
 
 #include "base/error.h"
 #include "cache/tier.h"
 
-#define WINDOW_BYTES (64u << 10)
 #define HEADER_MAX (SEGMENT_HEADER_FIXED + SEGMENT_KEY_MAX)
 
-static_assert(WINDOW_BYTES >= HEADER_MAX + SEGMENT_BLOCK, "a window holds any record");
+static_assert(PURGE_LOG_WINDOW_BYTES >= HEADER_MAX + SEGMENT_BLOCK, "a window holds any record");
+
+static void give_up_half(struct purge_log *log)
+{
+    uint32_t half = log->count / 2;
+    log->given_up = log->places[half - 1];
+    log->count -= half;
+    memmove(log->places, log->places + half, log->count * sizeof *log->places);
+}
 
 void purge_log_note(struct purge_log *log, uint64_t place, uint64_t generation, uint16_t key_len)
 {
+    if (log->count == PURGE_PLACES_MAX)
+        give_up_half(log);
     if (log->count == log->capacity) {
         uint32_t capacity = log->capacity == 0 ? 64 : 2 * log->capacity;
         struct purge_place *grown = realloc(log->places, capacity * sizeof *grown);
@@ -43,7 +53,6 @@ static bool is_gone(const struct device *device, const struct purge_place *at)
 /* Under lock: all that the record at that place might hide. */
 static void drop_before(struct device *device, const struct purge_place *at)
 {
-    counter_add(&device->stats.corrupt, 1);
     for (uint32_t i = 0; i < device->segment_count; i++) {
         uint64_t from = device_segment_place(device, i),
                  generation = atomic_load(&device->segments[i].generation);
@@ -52,6 +61,12 @@ static void drop_before(struct device *device, const struct purge_place *at)
         else if (generation == at->generation)
             index_sweep(device->index, from, at->place);
     }
+}
+
+static void drop_unread(struct device *device, const struct purge_place *at)
+{
+    counter_add(&device->stats.corrupt, 1);
+    drop_before(device, at);
 }
 
 /* From the window, which holds its header. */
@@ -67,7 +82,7 @@ static void take(struct purge_log *log, const struct purge_place *at)
     if (good)
         purges_found(device->disk->purges, device->number, item.sequence, at->generation, &purge);
     else if (!is_gone(device, at))
-        drop_before(device, at);
+        drop_unread(device, at);
     pthread_mutex_unlock(&device->lock);
 }
 
@@ -98,7 +113,7 @@ static void window_read(struct steady_read *read, int result)
         log->window_len = 0;
         pthread_mutex_lock(&device->lock);
         if (!is_gone(device, at))
-            drop_before(device, at);
+            drop_unread(device, at);
         pthread_mutex_unlock(&device->lock);
         log->next++;
     }
@@ -112,15 +127,21 @@ static void window_load(struct purge_log *log)
     uint64_t segment = device_segment_place(device, device_segment_of(device, at->place)),
              left = segment + device->segment_bytes - at->place / SEGMENT_BLOCK * SEGMENT_BLOCK;
     log->window_at = at->place / SEGMENT_BLOCK * SEGMENT_BLOCK;
-    log->window_len = left < WINDOW_BYTES ? (uint32_t)left : WINDOW_BYTES;
+    log->window_len = left < PURGE_LOG_WINDOW_BYTES ? (uint32_t)left : PURGE_LOG_WINDOW_BYTES;
     steady_read_start(&log->read, device, log->window, log->window_len, log->window_at, window_read);
 }
 
 void purge_log_read(struct purge_log *log, void (*done)(struct purge_log *log))
 {
     log->done = done;
+    if (log->given_up.place != 0) {
+        pthread_mutex_lock(&log->device->lock);
+        if (!is_gone(log->device, &log->given_up))
+            drop_before(log->device, &log->given_up);
+        pthread_mutex_unlock(&log->device->lock);
+    }
     if (log->count > 0) {
-        log->window = aligned_alloc(SEGMENT_BLOCK, WINDOW_BYTES);
+        log->window = aligned_alloc(SEGMENT_BLOCK, PURGE_LOG_WINDOW_BYTES);
         if (log->window == NULL) {
             log->device->spoiled = true;
             log->next = log->count;

@@ -16,7 +16,6 @@
 #include "cache/tier.h"
 #include "cache/worker.h"
 
-#define DEPTH 8
 #define ROWS_PER_STEP 4096
 #define ROWS_AHEAD 8 /* an index of many items is larger than the CPU's caches */
 
@@ -28,8 +27,8 @@ struct recovery {
     bool stopped, posted, reading_purges;
     struct purge_log purges;
     struct io_message message;
-    struct rows rows[DEPTH];
-    bool loaded[DEPTH];
+    struct rows rows[RECOVERY_DEPTH];
+    bool loaded[RECOVERY_DEPTH];
 };
 
 static void step(struct recovery *recovery);
@@ -156,7 +155,7 @@ static void post(struct recovery *recovery)
 /* Is the segment whose turn it is? */
 static bool is_loaded(const struct recovery *recovery)
 {
-    return recovery->applying < recovery->loading && recovery->loaded[recovery->applying % DEPTH];
+    return recovery->applying < recovery->loading && recovery->loaded[recovery->applying % RECOVERY_DEPTH];
 }
 
 static void rows_loaded(struct rows *rows)
@@ -171,8 +170,8 @@ static void load_more(struct recovery *recovery)
 {
     struct device *device = recovery->device;
     while (!recovery->stopped && recovery->loading < recovery->count &&
-           recovery->loading < recovery->applying + DEPTH) {
-        uint32_t slot = recovery->loading % DEPTH, segment = recovery->order[recovery->loading];
+           recovery->loading < recovery->applying + RECOVERY_DEPTH) {
+        uint32_t slot = recovery->loading % RECOVERY_DEPTH, segment = recovery->order[recovery->loading];
         recovery->loading++;
         recovery->in_flight++;
         recovery->loaded[slot] = false;
@@ -203,7 +202,7 @@ static void step(struct recovery *recovery)
         return;
     if (atomic_load(&device->state) != DEVICE_IN_SERVICE)
         recovery->stopped = true;
-    uint32_t slot = recovery->applying % DEPTH;
+    uint32_t slot = recovery->applying % RECOVERY_DEPTH;
     if (is_loaded(recovery)) {
         if (recovery->stopped || apply(recovery, &recovery->rows[slot])) {
             counter_add(&device->stats.recovered, recovery->rows[slot].count);

@@ -13,9 +13,8 @@
 #include "cache/tier.h"
 
 #define TAIL_BYTES 65536u
-#define WINDOW_BYTES (1u << 20)
 
-static_assert(WINDOW_BYTES >= SEGMENT_HEADER_MAX + SEGMENT_BLOCK, "a window holds any header");
+static_assert(ROWS_WINDOW_BYTES >= SEGMENT_HEADER_MAX + SEGMENT_BLOCK, "a window holds any header");
 
 static void read_at(
     struct rows *rows, uint32_t at, uint32_t offset, uint32_t len, void (*done)(struct steady_read *, int))
@@ -62,7 +61,7 @@ static void window_read(struct rows *rows)
     uint32_t from = rows->load.offset / SEGMENT_BLOCK * SEGMENT_BLOCK;
     uint32_t left = rows->device->segment_bytes - from;
     rows->load.window = from;
-    rows->load.window_len = left < WINDOW_BYTES ? left : WINDOW_BYTES;
+    rows->load.window_len = left < ROWS_WINDOW_BYTES ? left : ROWS_WINDOW_BYTES;
     read_at(rows, 0, from, rows->load.window_len, window_done);
 }
 
@@ -145,7 +144,7 @@ static void scan(struct rows *rows)
     rows->scanned = true;
     rows->count = 0;
     free(rows->load.buffer);
-    rows->load.buffer = aligned_alloc(SEGMENT_BLOCK, WINDOW_BYTES);
+    rows->load.buffer = aligned_alloc(SEGMENT_BLOCK, ROWS_WINDOW_BYTES);
     if (rows->load.buffer == NULL) {
         finish(rows, E_EXHAUSTED);
         return;

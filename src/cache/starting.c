@@ -55,11 +55,12 @@ static void serve(struct opening *opening, bool recover)
     struct footprint memory = footprint_of(device);
     device_event(device, DISK_EVENT_OPENED, 0,
         "%u segments of %u KiB, %llu items, %u segments to read, %s; memory %llu KiB, at most %llu more "
-        "writing and %llu reading; tier %llu, each loop %llu",
+        "writing, %llu reading and %llu while tables are read; tier %llu, each loop %llu",
         device->segment_count, device->segment_bytes / 1024, (unsigned long long)index_count(device->index),
         behind ? live : 0, device->info.direct ? "direct" : "buffered",
         (unsigned long long)memory.fixed / 1024, (unsigned long long)memory.writing / 1024,
-        (unsigned long long)memory.reading / 1024, (unsigned long long)memory.tier / 1024,
+        (unsigned long long)memory.reading / 1024,
+        behind ? (unsigned long long)memory.recovering / 1024 : 0ULL, (unsigned long long)memory.tier / 1024,
         (unsigned long long)memory.loop / 1024);
     device_wake(device);
     opening_end(opening, 0);

@@ -222,6 +222,41 @@ static void every_bound(void **state)
         full(lens[i]);
 }
 
+/* ---- while tables are read ---- */
+
+/* Full tables, more than are read at a time, and as many hashes to forget as are kept. */
+static void recovering(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage, 256 * MIB, 16384);
+    for (unsigned i = 0; i < 60000; i++)
+        while (put(&stage, i, 100) == E_EXHAUSTED)
+            stage_turn(&stage);
+    assert_int_equal(stage_flush(&stage), 0);
+    stage_settle(&stage);
+    stage_crash(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    gate(true);
+    assert_int_equal(stage_stats(&stage).recovering, 1);
+    uint64_t limit = stage_stats(&stage).memory_limit_bytes, most = 0, sum = footprint(&stage).recovering;
+    uint8_t buf[64];
+    for (unsigned i = 0; i < DEVICE_FORGOTTEN_MAX; i++)
+        disk_forget(stage.disk, stage_key(1000000 + i, buf));
+    gate(false);
+    while (stage_stats(&stage).recovering > 0) {
+        most = held() > most ? held() : most;
+        io_loop_turn(stage.loop, NS_PER_MS);
+    }
+    stage_settle(&stage);
+    uint64_t more = most - held();
+    print_message("recovering: %llu KiB more of %llu\n", (unsigned long long)more / 1024,
+        (unsigned long long)sum / 1024);
+    assert_true(more > sum / 4 && (double)more <= 1.02 * (double)sum);
+    assert_int_equal(limit - stage_stats(&stage).memory_limit_bytes, sum);
+    end(&stage);
+}
+
 /* ---- disk ---- */
 
 static void the_disk(void **state)
@@ -244,8 +279,8 @@ static void the_disk(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_fixed_part), cmocka_unit_test(every_bound), cmocka_unit_test(the_disk)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_fixed_part), cmocka_unit_test(every_bound),
+        cmocka_unit_test(recovering), cmocka_unit_test(the_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

@@ -175,6 +175,55 @@ static void a_hole(void **state)
     }
 }
 
+static void counted(void *context, int result)
+{
+    assert_int_equal(result, 0);
+    ++*(unsigned *)context;
+}
+
+static size_t three_bytes(struct bytes prefix)
+{
+    return prefix.len < 3 ? 0 : 3;
+}
+
+/* More purge records than recovery keeps places of: what lies before the older ones goes, what is newer
+ * stays. */
+static void too_many_purges(void **state)
+{
+    (void)state;
+    static const struct purge_view buckets = {.bucket_len = three_bytes};
+    enum { HEAD = 3, OTHER = 6, NEWER = 9, PURGES = PURGE_PLACES_MAX + 1000 };
+    struct stage stage;
+    stage_init(&stage, 120 * MIB); /* each takes a block */
+    stage.driver = IO_FAKE;
+    assert_int_equal(stage_open(&stage), 0);
+    purges_view(disk_purges(stage.disk), &buckets);
+    assert_int_equal(stage_put(&stage, HEAD, 1, 1000), 0);
+    assert_int_equal(stage_put(&stage, OTHER, 1, 1000), 0);
+    unsigned answers = 0;
+    for (unsigned i = 0; i < PURGES; i++) {
+        uint8_t buf[64];
+        bool widened;
+        struct purge purge = {.prefix = i == 0 ? stage_key(HEAD, buf).bytes : bytes_of_string("nothing")};
+        assert_true(disk_purge(stage.disk, stage.loop, &purge, &widened, counted, &answers) > 0);
+        while (i - answers > 100)
+            stage_turn(&stage);
+    }
+    assert_int_equal(stage_put(&stage, NEWER, 1, 1000), 0);
+    assert_int_equal(stage_flush(&stage), 0);
+    while (answers < PURGES)
+        stage_turn(&stage);
+    stage_crash(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    purges_view(disk_purges(stage.disk), &buckets);
+    stage_settle(&stage);
+    assert_int_equal(stage_version(&stage, HEAD), E_MISSING);
+    assert_int_equal(stage_version(&stage, OTHER), E_MISSING);
+    assert_int_equal(stage_version(&stage, NEWER), 1);
+    assert_int_equal(stage_stats(&stage).corrupt, 0);
+    end(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +233,7 @@ int main(void)
         cmocka_unit_test(a_first_header),
         cmocka_unit_test(amid_a_scan),
         cmocka_unit_test(a_hole),
+        cmocka_unit_test(too_many_purges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
