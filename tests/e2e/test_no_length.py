@@ -71,7 +71,7 @@ def test_first_bytes_come_before_the_last(stage, version):
         answer = wire.head()
         while len(wire.buffer) < 250_000:
             assert wire.more()
-        assert time.monotonic() - began < 1.5, "not only when all of it is there"
+        assert time.monotonic() - began < 1.9, "not only when all of it is there"
         assert answer.get("Transfer-Encoding") == ("chunked" if version == "1.1" else None)
         whole = wire.chunks(answer) if version == "1.1" else wire.until_close(answer)
         assert not whole.cut and whole.body == data

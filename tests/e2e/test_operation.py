@@ -233,14 +233,17 @@ def test_the_second_signal_ends_at_once(yatagarasu, folder):
 
 
 def test_an_idle_process_uses_no_cpu(yatagarasu, folder):
+    """Once it has done what its start and the request left to do, however long that takes on a busy machine."""
     ours = yatagarasu(sample(folder))
     ours.get("/sample/small")
-    time.sleep(2)
 
     def used():
         fields = open(f"/proc/{ours.process.pid}/stat").read().rsplit(")", 1)[1].split()
         return int(fields[11]) + int(fields[12])
 
-    before = used()
-    time.sleep(3)
-    assert used() - before <= 1
+    def idle():
+        before = used()
+        time.sleep(3)
+        return used() - before <= 1
+
+    assert any(idle() for _ in range(5))

@@ -66,6 +66,12 @@ class Wire:
         self.buffer += piece
         return bool(piece)
 
+    def begun(self):
+        """Waits for a head, and leaves it to who reads the answer."""
+        while b"\r\n\r\n" not in self.buffer:
+            assert self.more(), self.buffer
+        return self
+
     def head(self):
         while b"\r\n\r\n" not in self.buffer:
             if not self.more():
