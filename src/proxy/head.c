@@ -225,7 +225,11 @@ static int read_freshness(
     /* What can neither be used nor be asked about is not worth its place. */
     bool useless =
         caching->generic && !speaks && !storable.has_ttl && head->etag.len == 0 && !head->has_last_modified;
-    head->no_store = cookie || useless || storable_judge(&storable) != STORABLE;
+    /* A date is no proof that what one client got is what another would get. */
+    bool doubtful =
+        asked.cookie && head->etag.len == 0 && (control.no_cache || (speaks && freshness.lifetime_s <= 0));
+    head->no_store =
+        cookie || useless || (caching->generic && doubtful) || storable_judge(&storable) != STORABLE;
     head->no_cache = control.no_cache;
     head->lifetime_s = speaks ? freshness.lifetime_s : DELTA_SECONDS_NONE;
     head->must_revalidate = control.must_revalidate || control.proxy_revalidate;

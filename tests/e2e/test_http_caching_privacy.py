@@ -164,11 +164,14 @@ def test_3_5_authorization(start, origin, fields, shared):
 
 
 def test_cookies_and_heuristics(start, origin):
-    """Chosen: where a request had a cookie, its answer is stored only if it says a time or `public`."""
+    """Chosen: where a request had a cookie, its answer is stored only if it says a time or `public`; without a tag, a time ahead."""
     ours = start()
     origin.objects["guess"] = told({"Last-Modified": date(-100_000)})
     origin.objects["told"] = told({"Last-Modified": date(-100_000), **FRESH})
-    for key, bodies in ("guess", "ab"), ("told", "aa"):
+    origin.objects["dated"] = lambda request: (
+        304 if request.headers.get("If-Modified-Since") else 200, f"for {request.headers.get('Cookie')}".encode() * 2000,
+        {"Last-Modified": date(-100_000), "Cache-Control": "max-age=0", "ETag": None})
+    for key, bodies in ("guess", "ab"), ("told", "aa"), ("dated", "ab"):
         assert [get(ours, key, Cookie=who).body for who in "ab"] == [f"for {who}".encode() * 2000 for who in bodies]
 
 

@@ -281,6 +281,8 @@ static void of_any_http_server(void **state)
     assert_true(head_has_line(head.fields, BYTES("x-amz-request-id")));
     assert_true(generic_head(stage, silent, 2, known).no_store);
     assert_false(generic_head(stage, timed, 1, known).no_store);
+    static const struct origin_field stale[] = {FIELD("Cache-Control", "max-age=0")};
+    assert_false(generic_head(stage, stale, 1, known).no_store);
     assert_true(generic_head(stage, timed, 1, authorized).no_store);
     head = generic_head(stage, open, 1, authorized);
     assert_true(!head.no_store && head.for_authorized);
