@@ -1,6 +1,6 @@
 /*
- * Whose messages are taken, with certificates and confirmations fetched over https from a host of the test's
- * own (sns_host.py). Driver by YATA_IO ("portable" or "uring").
+ * Whose messages are taken, by itself and through the admin listener, with certificates and confirmations
+ * fetched over https from a host of the test's own (sns_host.py). Driver by YATA_IO ("portable" or "uring").
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,12 +10,19 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <jansson.h>
+#include <netinet/in.h>
+#include <openssl/evp.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "app/admin.h"
 #include "app/sns.h"
 #include "authority.h"
 #include "base/clock.h"
@@ -168,15 +175,20 @@ static int teardown_all(void **state)
 
 /* ---- the loop ---- */
 
+static int create_io(void)
+{
+    const char *driver = getenv("YATA_IO");
+    struct io_config config = {.choice = driver && strcmp(driver, "uring") == 0 ? IO_URING : IO_PORTABLE};
+    struct io_report report;
+    return io_create(&io, &config, &report);
+}
+
 static int setup(void **state)
 {
     (void)state;
     static const char *const topics[] = {TOPIC, OTHER};
-    const char *driver = getenv("YATA_IO");
-    struct io_config config = {.choice = driver && strcmp(driver, "uring") == 0 ? IO_URING : IO_PORTABLE};
-    struct io_report report;
-    if (io_create(&io, &config, &report) < 0 || io_loop_create(io, &loop) < 0)
-        exit(77); /* no such driver here: skipped */
+    if (create_io() < 0 || io_loop_create(io, &loop) < 0)
+        return -1;
     events_log = log_create(64 * 1024, LOG_DEBUG);
     (void)unlink(path_of("seen"));
     (void)unlink(path_of("go"));
@@ -201,7 +213,7 @@ static void stop(void)
     if (stopped)
         return;
     bool idle = sns_stop(sns, has_stopped, &stopped);
-    for (unsigned i = 0; i < 3000 && !stopped && !idle; i++)
+    for (unsigned i = 0; i < 12000 && !stopped && !idle; i++)
         io_loop_turn(loop, 10 * NS_PER_MS);
     assert_true(stopped || idle);
     stopped = true;
@@ -256,14 +268,14 @@ static void send_it(struct sent *sent)
 
 static void wait_for(const struct sent *sent)
 {
-    for (unsigned i = 0; i < 3000 && sent->dones == 0; i++)
+    for (unsigned i = 0; i < 12000 && sent->dones == 0; i++)
         io_loop_turn(loop, 10 * NS_PER_MS);
     assert_int_equal(sent->dones, 1);
 }
 
 static void wait_until_seen(const char *target, unsigned count)
 {
-    for (unsigned i = 0; i < 3000 && seen(target) < count; i++)
+    for (unsigned i = 0; i < 12000 && seen(target) < count; i++)
         io_loop_turn(loop, 10 * NS_PER_MS);
     assert_int_equal(seen(target), count);
 }
@@ -469,13 +481,178 @@ static void by_the_systems_roots(void **state)
     assert_int_equal(status_of(sent_make(HOST "/good.pem", &leaf)), 503);
     assert_int_equal(seen(NULL), 0);
     if (!sns_stop(sns, has_stopped, &gone))
-        for (unsigned i = 0; i < 3000 && !gone; i++)
+        for (unsigned i = 0; i < 12000 && !gone; i++)
             io_loop_turn(loop, 10 * NS_PER_MS);
     sns_destroy(sns);
     parts.endpoint = NULL;
     parts.intermediates = BYTES("nothing");
     assert_int_equal(sns_create(&sns, &parts), E_SYNTAX);
     sns = own;
+}
+
+/* ---- the admin listener ---- */
+
+struct stage {
+    struct memory *memory;
+    struct cache *cache;
+    struct proxy *proxy;
+    struct bucket_settings bucket;
+    struct settings settings;
+    struct event_stats stats;
+    struct io_handle listener;
+    struct admin *admin;
+    struct io_address address;
+};
+
+static void stage_up(struct stage *stage)
+{
+    static const char *const topics[] = {TOPIC};
+    const char *why;
+    stage->bucket = (struct bucket_settings){.name = "b",
+        .path_prefix = "/b",
+        .origin = {.name = "b", .endpoint = "file:///nonexistent", .bucket = "photos"},
+        .caching = {.enabled = true, .ttl_s = 3600},
+        .max_item_bytes = UINT64_MAX};
+    stage->settings = (struct settings){
+        .server = {.first_byte_timeout_ns = NS_PER_S, .max_concurrent_requests = 10},
+        .buckets = &stage->bucket,
+        .bucket_count = 1,
+        .cache = {.enabled = true, .memory = true, .memory_item_bytes = UINT64_MAX, .chunk_bytes = 262144}};
+    struct memory_config memory = {.budget_bytes = 16u << 20};
+    assert_int_equal(memory_create(&stage->memory, &memory), 0);
+    assert_int_equal(cache_create(&stage->cache, stage->memory, NULL), 0);
+    assert_int_equal(cache_join(stage->cache, loop), 0);
+    struct proxy_parts parts = {.settings = &stage->settings, .io = io, .cache = stage->cache};
+    assert_int_equal(proxy_create(&stage->proxy, &parts, &why), 0);
+    struct io_listen_options options = {0};
+    assert_int_equal(io_address_parse(&stage->address, "127.0.0.1", 0), 0);
+    assert_int_equal(io_listen(io, &stage->address, &options, &stage->listener), 0);
+    assert_int_equal(io_local_address(loop, stage->listener, &stage->address), 0);
+    struct admin_parts admin = {.io = io,
+        .loop = loop,
+        .listener = stage->listener,
+        .rules = {.token = "secret-token"},
+        .proxy = stage->proxy,
+        .event_stats = &stage->stats,
+        .log = events_log,
+        .sns = {.topics = topics,
+            .topic_count = 1,
+            .endpoint = endpoint,
+            .ca_file = ca_file,
+            .anchors = root_pem,
+            .patience = 10}};
+    assert_int_equal(admin_create(&stage->admin, &admin), 0);
+}
+
+static void turn_until(const bool *done)
+{
+    for (unsigned i = 0; i < 6000 && !*done; i++)
+        io_loop_turn(loop, 10 * NS_PER_MS);
+    assert_true(*done);
+}
+
+static void stage_down(struct stage *stage)
+{
+    bool admin_gone = false, cache_gone = false;
+    admin_stop(stage->admin, has_stopped, &admin_gone);
+    turn_until(&admin_gone);
+    admin_destroy(stage->admin);
+    cache_leave(stage->cache, loop, has_stopped, &cache_gone);
+    turn_until(&cache_gone);
+    proxy_destroy(stage->proxy);
+    cache_destroy(stage->cache);
+    memory_destroy(stage->memory);
+    io_listener_close(io, stage->listener);
+}
+
+/* As SNS posts it: no token, its own Host, text/plain. The whole answer, static. */
+static const char *post(const struct stage *stage, const char *body)
+{
+    static char answer[4096];
+    char head[256];
+    size_t len = 0;
+    ssize_t got = -1;
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    (void)connect(client, (const struct sockaddr *)&stage->address.storage, stage->address.len);
+    (void)snprintf(head, sizeof head,
+        "POST /admin/events/s3 HTTP/1.0\r\nHost: cache.example\r\nContent-Type: text/plain; charset=UTF-8\r\n"
+        "Content-Length: %zu\r\n\r\n",
+        strlen(body));
+    const struct iovec iov[2] = {{head, strlen(head)}, {(void *)(uintptr_t)body, strlen(body)}};
+    while (writev(client, iov, 2) != (ssize_t)(iov[0].iov_len + iov[1].iov_len))
+        io_loop_turn(loop, NS_PER_MS);
+    for (unsigned i = 0; i < 60000 && got != 0 && len < sizeof answer - 1; i++) {
+        io_loop_turn(loop, NS_PER_MS);
+        got = read(client, answer + len, sizeof answer - 1 - len);
+        len += got > 0 ? (size_t)got : 0;
+    }
+    answer[len] = 0;
+    (void)close(client);
+    return answer;
+}
+
+/* A message in JSON, signed over what is written here; static. */
+static const char *signed_json(const char *type, const char *text, const char *subscribe_url)
+{
+    static char body[8192];
+    char stamp[32], to_sign[4096], base64[800] = "";
+    uint8_t signature[512];
+    time_t now = (time_t)now_s;
+    struct tm tm;
+    (void)strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S.000Z", gmtime_r(&now, &tm));
+    if (subscribe_url)
+        (void)snprintf(to_sign, sizeof to_sign,
+            "Message\n%s\nMessageId\n1\nSubscribeURL\n%s\nTimestamp\n%s\nToken\n2\nTopicArn\n" TOPIC
+            "\nType\n%s\n",
+            text, subscribe_url, stamp, type);
+    else
+        (void)snprintf(to_sign, sizeof to_sign,
+            "Message\n%s\nMessageId\n1\nTimestamp\n%s\nTopicArn\n" TOPIC "\nType\n%s\n", text, stamp, type);
+    (void)EVP_EncodeBlock((unsigned char *)base64, signature, (int)signer_sign(&leaf, 2, to_sign, signature));
+    json_t *json = json_pack("{ss, ss, ss, ss, ss, ss, ss, ss}", "Type", type, "MessageId", "1", "TopicArn",
+        TOPIC, "Message", text, "Timestamp", stamp, "SignatureVersion", "2", "Signature", base64,
+        "SigningCertURL", HOST "/good.pem");
+    assert_non_null(json);
+    if (subscribe_url) {
+        json_object_set_new(json, "SubscribeURL", json_string(subscribe_url));
+        json_object_set_new(json, "Token", json_string("2"));
+    }
+    size_t len = json_dumpb(json, body, sizeof body - 1, JSON_COMPACT);
+    assert_true(len < sizeof body);
+    body[len] = 0;
+    json_decref(json);
+    return body;
+}
+
+static void through_the_admin_listener(void **state)
+{
+    (void)state;
+    static struct stage stage;
+    static const char records[] =
+        "{\"Records\":[{\"eventName\":\"ObjectCreated:Put\",\"s3\":{\"bucket\":{\"name\":"
+        "\"photos\"},\"object\":{\"key\":\"red+cat.jpg\"}}}]}";
+    char changed[8192];
+    stage_up(&stage);
+    const char *answer = post(&stage, signed_json("Notification", records, NULL));
+    if (!strstr(answer, " 200 ") ||
+        !strstr(answer, "{\"purged\":1,\"ignored\":0,\"unknown_bucket\":0,\"durable\":true}"))
+        fail_msg("%s", answer);
+    (void)snprintf(changed, sizeof changed, "%s", signed_json("Notification", records, NULL));
+    memcpy(strstr(changed, "red+cat"), "red+dog", 7);
+    assert_non_null(strstr(post(&stage, changed), " 403 "));
+    assert_non_null(strstr(post(&stage, signed_json("Notification", "hello", NULL)), " 400 "));
+    assert_non_null(strstr(post(&stage, records), " 401 "));
+    assert_non_null(
+        strstr(post(&stage, signed_json("SubscriptionConfirmation", "m", CONFIRM "77")), " 200 "));
+    assert_int_equal(seen("/?Action=ConfirmSubscription&TopicArn=" TOPIC "&Token=77"), 1);
+    assert_non_null(strstr(post(&stage, signed_json("UnsubscribeConfirmation", "m", CONFIRM "78")), " 200 "));
+    assert_int_equal(seen(NULL), 2);
+    assert_int_equal(counter_get(&proxy_stats(stage.proxy)->purges[0]), 1);
+    assert_int_equal(counter_get(&stage.stats.events[EVENT_CREATED][EVENT_PURGED]), 1);
+    assert_int_equal(counter_get(&stage.stats.messages[EVENT_ENVELOPE_SNS][EVENT_ACCEPTED]), 3);
+    assert_int_equal(counter_get(&stage.stats.messages[EVENT_ENVELOPE_SNS][EVENT_REFUSED]), 1);
+    assert_int_equal(counter_get(&stage.stats.messages[EVENT_ENVELOPE_SNS][EVENT_MALFORMED]), 1);
+    stage_down(&stage);
 }
 
 int main(void)
@@ -492,6 +669,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(subscriptions, setup, teardown),
         cmocka_unit_test_setup_teardown(stopped_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(by_the_systems_roots, setup, teardown),
+        cmocka_unit_test_setup_teardown(through_the_admin_listener, setup, teardown),
     };
+    if (create_io() < 0)
+        return 77; /* no such driver here: skipped */
+    (void)io_destroy(io);
     return cmocka_run_group_tests(tests, setup_all, teardown_all);
 }
