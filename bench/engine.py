@@ -129,11 +129,11 @@ def part_objects(bench, depth=8):
 def part_put(bench):
     size_mib, result = 256 if bench.small else 1024, {}
     for item_bytes, op_bytes in ((4 * KIB, 256 * KIB), (MIB, MIB)):
-        options = ["--file", bench.path("put.data"), "--size", size_mib, "--bytes", item_bytes]
+        options = ["--file", bench.path("put.data"), "--size", size_mib, "--total", 3 * size_mib, "--bytes", item_bytes]
         contestants = {driver: lambda driver=driver: bench.yata("put", "--io", driver, *options) for driver in DRIVERS}
         contestants["fio io_uring"] = lambda: bench.fio(
             bench.path("put.data"), "--rw=write", f"--bs={op_bytes}", "--ioengine=io_uring", "--iodepth=8", "--overwrite=1",
-            f"--size={size_mib}m", f"--io_size={size_mib * 3 // 2}m", side="write")
+            f"--size={size_mib}m", f"--io_size={3 * size_mib}m", side="write")
         result[str(item_bytes)] = bench.alternate(contestants)
     os.remove(bench.path("put.data"))
     return result
