@@ -181,7 +181,8 @@ def long_jobs():
     differential = ("-long", ["-k", "differential"], {"YATA_DIFFERENTIAL_SECONDS": "600"})
     churn = [Job(f"churn {driver}", [BUILD / "gcc-release/tests/cache/test_churn", LONG_CHURN_SECONDS], {"YATA_IO": driver})
              for driver in ("uring", "portable")]
-    return crashes() + churn + [e2e(name, driver, *differential) for name in ("clang-asan", "clang-tsan") for driver in ("uring", "portable")]
+    names = [e2e("gcc-release", driver, "-names", ["-k", "looked_up_again"], {"YATA_LONG": "1"}) for driver in ("uring", "portable")]
+    return crashes() + churn + names + [e2e(name, driver, *differential) for name in ("clang-asan", "clang-tsan") for driver in ("uring", "portable")]
 
 
 def main():

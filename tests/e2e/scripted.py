@@ -74,9 +74,9 @@ class Scripted(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, host="127.0.0.1"):
+    def __init__(self, host="127.0.0.1", port=0):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, 0), Handler)
+        super().__init__((host, port), Handler)
         self.objects, self.seen, self.broken, self.held, self.closing = {}, [], {}, {}, False
         self.endpoint = f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}"
 

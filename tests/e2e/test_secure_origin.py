@@ -1,4 +1,7 @@
-"""Origins over TLS, with certificates of our own making, and over IPv6; proxies of the environment; origins that go and come back."""
+"""Origins over TLS, with certificates of our own making, and over IPv6; proxies of the environment; origins that move, go and come back."""
+import itertools
+import os
+import pathlib
 import socket
 import ssl
 import subprocess
@@ -122,3 +125,23 @@ def test_an_origin_that_is_nowhere(yatagarasu):
             ours = yatagarasu([servers.s3_bucket("s", origin, endpoint=endpoint, retry={"max_attempts": 2, "initial_backoff_ms": 10})])
             assert ask(ours.port, "/s/k").status == 502
             assert endpoint in ours.error_log()
+
+
+@pytest.mark.skipif("YATA_LONG" not in os.environ, reason="waits for 30 s: only in ./test --long")
+def test_a_name_is_looked_up_again(yatagarasu, tmp_path):
+    """An origin that moves to another address is followed when its name expires, without a restart."""
+    library, place = tmp_path / "moving_name.so", tmp_path / "address"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, pathlib.Path(__file__).parent / "moving_name.c", "-ldl"], check=True)
+    place.write_text("127.0.0.1")
+    with Scripted() as here, Scripted("127.0.0.2", here.server_port) as there:
+        for origin in (here, there):
+            origin.closing = True
+            for i in range(2000):
+                origin.put(f"k{i}", b"here" if origin is here else b"there")
+        bucket = servers.s3_bucket("s", here, endpoint=f"http://moving.test:{here.server_port}")
+        ours = yatagarasu([bucket], server={"threads": 1}, env={"LD_PRELOAD": str(library), "MOVING_NAME": str(place)})
+        keys = itertools.count()
+        assert ask(ours.port, f"/s/k{next(keys)}").body == b"here"
+        place.write_text("127.0.0.2")
+        assert wait_until(lambda: ask(ours.port, f"/s/k{next(keys)}").body == b"there", seconds=90)
+        assert next(keys) > 2, "until then it was remembered"
