@@ -119,8 +119,9 @@ struct io_foreign {
     bool owned; /* by io_foreign_open: closed by us, so a driver may keep its watch between polls */
     bool closing;
     unsigned polls;
-    struct list_node ops; /* io_op.io.node, while IO_DRIVEN */
-    void *driver;         /* the driver's; see foreign_release */
+    uint64_t device, inode; /* which socket an owned one is */
+    struct list_node ops;   /* io_op.io.node, while IO_DRIVEN */
+    void *driver;           /* the driver's; see foreign_release */
 };
 
 struct io_driver {

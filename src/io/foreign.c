@@ -2,9 +2,12 @@
  * Descriptors of another library on a loop: a table by descriptor number. An entry lives while polls are in
  * flight on it, or, if we opened it, until io_foreign_close(). Since we close those ourselves, a driver may
  * keep its watch on them between polls; of all others it must let go as soon as no poll is left.
+ *
+ * Whether one of ours still is what we opened, its inode tells: a number alone may be another file's.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/core.h"
@@ -50,6 +53,16 @@ static void drop(struct io_loop *loop, struct io_foreign *foreign)
     free(foreign);
 }
 
+static bool identify(int fd, uint64_t *device, uint64_t *inode)
+{
+    struct stat stat;
+    if (fstat(fd, &stat) < 0)
+        return false;
+    *device = stat.st_dev;
+    *inode = stat.st_ino;
+    return true;
+}
+
 int io_foreign_open(struct io_loop *loop, int family, int type, int protocol)
 {
     int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
@@ -62,10 +75,21 @@ int io_foreign_open(struct io_loop *loop, int family, int type, int protocol)
         close(fd);
         return -ENOMEM;
     }
+    CHECK(!foreign->owned);
     foreign->owned =
         true; /* an entry left from another owner has ended polls only, which are about to call back */
     loop->foreign.owned++;
+    CHECK(identify(fd, &foreign->device, &foreign->inode));
     return fd;
+}
+
+static void cancel_polls(struct io_loop *loop, struct io_foreign *foreign)
+{
+    while (!list_empty(&foreign->ops)) {
+        struct io_op *op = CONTAINER_OF(foreign->ops.next, struct io_op, io.node);
+        list_remove(&op->io.node); /* a driver may cancel later: this list is for those not asked yet */
+        io_cancel(loop, op);
+    }
 }
 
 void io_foreign_close(struct io_loop *loop, int fd)
@@ -73,13 +97,26 @@ void io_foreign_close(struct io_loop *loop, int fd)
     struct io_foreign *foreign = find(loop, fd);
     CHECK(foreign != NULL && foreign->owned && !foreign->closing);
     foreign->closing = true;
-    while (!list_empty(&foreign->ops)) {
-        struct io_op *op = CONTAINER_OF(foreign->ops.next, struct io_op, io.node);
-        list_remove(&op->io.node); /* a driver may cancel later: this list is for those not asked yet */
-        io_cancel(loop, op);
-    }
+    cancel_polls(loop, foreign);
     if (foreign->polls == 0)
         drop(loop, foreign);
+}
+
+bool io_foreign_lost(struct io_loop *loop, int fd)
+{
+    struct io_foreign *foreign = find(loop, fd);
+    uint64_t device, inode;
+    CHECK(foreign != NULL && foreign->owned && !foreign->closing);
+    if (identify(fd, &device, &inode) && device == foreign->device && inode == foreign->inode)
+        return false;
+    foreign->owned = false;
+    loop->foreign.owned--;
+    cancel_polls(loop, foreign);
+    if (foreign->polls == 0)
+        drop(loop, foreign);
+    else if (loop->driver->foreign_release != NULL)
+        loop->driver->foreign_release(loop, foreign);
+    return true;
 }
 
 void io_poll(struct io_loop *loop, struct io_op *op, int fd, int events)
@@ -111,14 +148,9 @@ void foreign_settle(struct io_loop *loop, struct io_foreign *foreign)
 
 void foreign_cancel_all(struct io_loop *loop)
 {
-    for (uint32_t i = 0; i < loop->foreign.capacity; i++) {
-        struct io_foreign *foreign = loop->foreign.by_fd[i];
-        while (foreign != NULL && !list_empty(&foreign->ops)) {
-            struct io_op *op = CONTAINER_OF(foreign->ops.next, struct io_op, io.node);
-            list_remove(&op->io.node);
-            io_cancel(loop, op);
-        }
-    }
+    for (uint32_t i = 0; i < loop->foreign.capacity; i++)
+        if (loop->foreign.by_fd[i] != NULL)
+            cancel_polls(loop, loop->foreign.by_fd[i]);
 }
 
 unsigned foreign_deinit(struct io_loop *loop)

@@ -225,6 +225,10 @@ int io_reset_on_close(struct io_loop *loop, struct io_handle socket);
 MUST_CHECK int io_foreign_open(struct io_loop *loop, int family, int type, int protocol);
 /* Ends polls on it, awaits their final callbacks, then closes. Immediate for the caller. */
 void io_foreign_close(struct io_loop *loop, int fd);
+/* Whether the other library has closed it without a word; its number may be another file's by now. Then the
+ * loop has let go of it: polls on it end with -ECANCELED, and it is not to be closed here. To be asked before
+ * the loop makes other descriptors: a driver takes a number for what it was. */
+MUST_CHECK bool io_foreign_lost(struct io_loop *loop, int fd);
 #define IO_READABLE 1
 #define IO_WRITABLE 2
 /* Single-shot: result is a mask of what is ready (errors show as both). The descriptor may also be one that

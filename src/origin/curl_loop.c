@@ -23,6 +23,7 @@ struct curl_loop {
     struct alarm alarm;
     struct list_node
         watches; /* of descriptors that curl uses, and of forgotten ones whose poll is still out */
+    struct list_node openings;
     void (*finished)(CURL *easy, CURLcode code);
     bool inside, stopping;
     unsigned keep;
@@ -42,16 +43,53 @@ struct watch {
     bool running;   /* in its own callback */
 };
 
+/* A socket that has never been waited for to become readable: it may not have connected yet. */
+struct opening {
+    struct list_node node;
+    curl_socket_t fd;
+};
+
 static void enter(struct curl_loop *loop)
 {
     CHECK(!loop->inside);
     loop->inside = true;
 }
 
+static void opening_end(struct opening *opening)
+{
+    list_remove(&opening->node);
+    free(opening);
+}
+
+/* It has connected, or on_close has come for it. */
+static void opening_over(struct curl_loop *loop, curl_socket_t fd)
+{
+    for (struct list_node *node = loop->openings.next; node != &loop->openings; node = node->next) {
+        struct opening *opening = CONTAINER_OF(node, struct opening, node);
+        if (opening->fd == fd) {
+            opening_end(opening);
+            return;
+        }
+    }
+}
+
+/* libcurl before 8.1 closes sockets that have not connected by itself, without on_close. Their numbers are
+ * free from then on: the loop must know it before anything else has one of them, in this call or after it. */
+static void end_lost(struct curl_loop *loop)
+{
+    for (struct list_node *node = loop->openings.next, *next; node != &loop->openings; node = next) {
+        struct opening *opening = CONTAINER_OF(node, struct opening, node);
+        next = node->next;
+        if (io_foreign_lost(loop->io, opening->fd))
+            opening_end(opening);
+    }
+}
+
 static void leave(struct curl_loop *loop)
 {
     CHECK(loop->inside);
     loop->inside = false;
+    end_lost(loop);
 }
 
 /* ---- descriptors ---- */
@@ -177,6 +215,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
     struct watch *watch = watch_of(loop, fd, false);
     (void)easy;
     (void)attached;
+    end_lost(loop);
     if (what == CURL_POLL_REMOVE) {
         if (watch != NULL)
             watch_forget(loop, watch);
@@ -186,6 +225,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
         return 0; /* not -1, after which curl would refuse all work for ever: this transfer runs into its
                      deadline */
     watch->wanted = (what & CURL_POLL_IN ? IO_READABLE : 0) | (what & CURL_POLL_OUT ? IO_WRITABLE : 0);
+    if (what & CURL_POLL_IN)
+        opening_over(loop, fd);
     if (!io_op_busy(&watch->poll) && !watch->running) {
         watch_arm(watch);
     } else if (io_op_busy(&watch->poll) && watch->polled != watch->wanted) {
@@ -199,13 +240,24 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
 {
     struct curl_loop *loop = context;
     (void)purpose;
-    int fd = io_foreign_open(loop->io, address->family, address->socktype, address->protocol);
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
+    end_lost(loop);
+    struct opening *opening = calloc(1, sizeof *opening);
+    int fd = opening == NULL
+                 ? -ENOMEM
+                 : io_foreign_open(loop->io, address->family, address->socktype, address->protocol);
+    if (fd < 0) {
+        free(opening);
+        return CURL_SOCKET_BAD;
+    }
+    opening->fd = fd;
+    list_push_back(&loop->openings, &opening->node);
+    return fd;
 }
 
 static int on_close(void *context, curl_socket_t fd)
 {
     struct curl_loop *loop = context;
+    opening_over(loop, fd);
     io_foreign_close(loop->io, fd);
     return 0;
 }
@@ -259,6 +311,7 @@ struct curl_loop *curl_loop_create(struct io_loop *io, void (*finished)(CURL *ea
     loop->io = io;
     loop->finished = finished;
     list_init(&loop->watches);
+    list_init(&loop->openings);
     alarm_init(&loop->alarm, io, on_alarm, on_alarm_idle);
     curl_multi_setopt(loop->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(loop->multi, CURLMOPT_SOCKETDATA, loop);
@@ -352,5 +405,7 @@ bool curl_loop_stop(struct curl_loop *loop, void (*idle)(void *context), void *c
 void curl_loop_destroy(struct curl_loop *loop)
 {
     CHECK(loop->stopping && is_idle(loop));
+    while (!list_empty(&loop->openings))
+        opening_end(CONTAINER_OF(loop->openings.next, struct opening, node));
     free(loop);
 }

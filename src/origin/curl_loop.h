@@ -5,9 +5,11 @@
  * completions call curl_multi_socket_action. Rules that keep curl and the loop apart:
  *  - nothing here is called from inside one of curl's callbacks (CHECKed), since curl must not be re-entered;
  *  - curl's sockets are opened and closed through io_foreign_*, so a descriptor is not reused while a poll is
- *    in flight. The resolver's own descriptors are closed by curl right after it told us to forget them:
- *    their poll is cancelled then, and a new watch of the same number waits until the old poll has come back.
- * Rejected: polling from libcurl's side (curl_multi_poll) on a thread, which costs a hand-over per chunk.
+ *    in flight. Those that curl closes without telling us (7.88 does, where a connect is given up) are found
+ *    after each call by asking whether they still are what was opened. The resolver's own descriptors are
+ * closed by curl right after it told us to forget them: their poll is cancelled then, and a new watch of the
+ * same number waits until the old poll has come back. Rejected: polling from libcurl's side (curl_multi_poll)
+ * on a thread, which costs a hand-over per chunk.
  *
  *           | born by          | owned by      | dies by           | threads
  * curl_loop | curl_loop_create | origin_client | curl_loop_destroy | its loop's

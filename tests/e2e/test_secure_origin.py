@@ -1,4 +1,5 @@
 """Origins over TLS, with certificates of our own making, and over IPv6; proxies of the environment; origins that move, go and come back."""
+import contextlib
 import itertools
 import os
 import pathlib
@@ -125,6 +126,30 @@ def test_an_origin_that_is_nowhere(yatagarasu):
             ours = yatagarasu([servers.s3_bucket("s", origin, endpoint=endpoint, retry={"max_attempts": 2, "initial_backoff_ms": 10})])
             assert ask(ours.port, "/s/k").status == 502
             assert endpoint in ours.error_log()
+
+
+def test_an_origin_that_does_not_take_connections(yatagarasu):
+    """A backlog that is full lets every connect run into its time-out. Clients must not be the ones who pay: libcurl closes such a
+    socket without a word, and its number goes to the next client."""
+    with Scripted() as origin, socket.socket() as listener, contextlib.ExitStack() as crowd:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            client = crowd.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        origin.put("k", b"here")
+        full = servers.s3_bucket("full", origin, endpoint=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=1, retry={"max_attempts": 2})
+        ours = yatagarasu([full, servers.s3_bucket("s", origin)], server={"threads": 1, "request_timeout": 1})
+        assert ask(ours.port, "/s/k").body == b"here"
+        wires = [crowd.enter_context(Wire(ours.port)).request(f"/full/{i}") for i in range(4)]
+        assert [wire.response().status for wire in wires] == [504] * 4
+        assert wait_until(lambda: ours.metrics()['yatagarasu_origin_requests_in_flight{bucket="full"}'] == 0, seconds=60)
+        wires = [crowd.enter_context(Wire(ours.port)).request("/s/k") for _ in range(12)]
+        assert [wire.response().body for wire in wires] == [b"here"] * 12
+        assert ours.metrics()["yatagarasu_accept_errors_total"] == 0
+        assert ours.terminate() == 0
+        assert "were left" not in ours.error_log()
 
 
 @pytest.mark.skipif("YATA_LONG" not in os.environ, reason="waits for 30 s: only in ./test --long")

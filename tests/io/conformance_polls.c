@@ -141,6 +141,61 @@ static void test_foreign_socket(void **state)
     rig_close(&rig);
 }
 
+/* The other library closes its socket without telling: whoever has the number then is served as ever. */
+static void test_lost_socket(void **state)
+{
+    (void)state;
+    if (conformance_is_fake())
+        skip();
+    struct rig rig;
+    struct probe polling, accepting;
+    struct io_address address;
+    char got = 0;
+    rig_open(&rig);
+    struct io_handle listener = listen_here(&rig, &address);
+    for (int round = 0; round < 4; round++) {
+        int fd = io_foreign_open(rig.loop, AF_INET, SOCK_STREAM, 0);
+        assert_true(fd >= 0);
+        connect_foreign(fd, &address);
+        io_accept(rig.loop, probe_start(&rig, &accepting), listener, NULL);
+        assert_true(probe_wait(&accepting) >= 0);
+        socket_close(&rig, accepting.op.handle);
+        io_poll(rig.loop, probe_start(&rig, &polling), fd, IO_WRITABLE);
+        assert_int_equal(probe_wait(&polling), IO_WRITABLE);
+        assert_false(io_foreign_lost(rig.loop, fd));
+        int other = io_foreign_open(rig.loop, AF_INET, SOCK_STREAM, 0); /* waits for the peer */
+        connect_foreign(other, &address);
+        io_accept(rig.loop, probe_start(&rig, &accepting), listener, NULL);
+        assert_true(probe_wait(&accepting) >= 0);
+        io_poll(rig.loop, probe_start(&rig, &polling), other, IO_READABLE);
+        if (round % 2 == 1)
+            rig_turn(&rig);
+        assert_int_equal(close(fd), 0);
+        assert_int_equal(close(other), 0);
+        int taken = round < 2 ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC); /* by another file */
+        assert_true(io_foreign_lost(rig.loop, fd) && io_foreign_lost(rig.loop, other));
+        struct probe next;
+        int again = io_foreign_open(rig.loop, AF_INET, SOCK_STREAM, 0), first = taken < 0 ? fd : other;
+        assert_true(again == first || again == other);
+        connect_foreign(again, &address);
+        io_poll(rig.loop, probe_start(&rig, &next), again, IO_WRITABLE);
+        assert_int_equal(probe_wait(&polling), -ECANCELED);
+        assert_int_equal(probe_wait(&next), IO_WRITABLE);
+        socket_close(&rig, accepting.op.handle);
+        io_accept(rig.loop, probe_start(&rig, &accepting), listener, NULL);
+        assert_true(probe_wait(&accepting) >= 0);
+        assert_int_equal(send_whole(&rig, accepting.op.handle, "z", 1), 1);
+        io_poll(rig.loop, probe_start(&rig, &next), again, IO_READABLE);
+        assert_int_equal(probe_wait(&next), IO_READABLE);
+        assert_int_equal(read(again, &got, 1), 1);
+        io_foreign_close(rig.loop, again);
+        socket_close(&rig, accepting.op.handle);
+        assert_true(taken < 0 || close(taken) == 0); /* it was nobody's here */
+    }
+    io_listener_close(rig.io, listener);
+    rig_close(&rig);
+}
+
 /* Connection refused shows as ready, for the library to ask what happened. */
 static void test_error_shows_as_ready(void **state)
 {
@@ -171,6 +226,7 @@ int run_polls(void)
 {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_ready_and_waiting),
         cmocka_unit_test(test_cancel), cmocka_unit_test(test_number_is_reused_right_after_cancel),
-        cmocka_unit_test(test_foreign_socket), cmocka_unit_test(test_error_shows_as_ready)};
+        cmocka_unit_test(test_foreign_socket), cmocka_unit_test(test_lost_socket),
+        cmocka_unit_test(test_error_shows_as_ready)};
     return cmocka_run_group_tests_name("polls", tests, NULL, NULL);
 }

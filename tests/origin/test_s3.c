@@ -9,8 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -463,6 +467,61 @@ static void test_unreachable(void **state)
     }
 }
 
+/* A listener whose backlog is full: connections to it are neither made nor refused. */
+struct full {
+    int listener, clients[4];
+    unsigned port;
+};
+
+static void full_begin(struct full *full)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    full->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(full->listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(full->listener, 0), 0);
+    assert_int_equal(getsockname(full->listener, (struct sockaddr *)&address, &len), 0);
+    full->port = ntohs(address.sin_port);
+    for (int i = 0; i < 4; i++) {
+        full->clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        (void)connect(full->clients[i], (struct sockaddr *)&address, sizeof address);
+    }
+}
+
+static void full_end(struct full *full)
+{
+    for (int i = 0; i < 4; i++)
+        close(full->clients[i]);
+    close(full->listener);
+}
+
+static void test_connect_timeout(void **state)
+{
+    struct full full;
+    char endpoint[64];
+    full_begin(&full);
+    snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%u", full.port);
+    struct origin *origin = make_origin(&(struct origin_config){
+        .endpoint = endpoint, .connect_timeout_ns = 200 * NS_PER_MS, .max_attempts = 2});
+    struct caught caught = {0};
+    uint64_t begun_ns = clock_monotonic_ns();
+    caught_run(&caught, *state, origin, "ok");
+    assert_true(caught.done_ns - begun_ns >= 400 * NS_PER_MS);
+    assert_int_equal(caught.fetch.error, E_TIMEOUT);
+    assert_int_equal(caught.fetch.status, 504);
+    assert_int_equal(caught.fetch.attempts, 2);
+    assert_int_equal(counter_get(&origin_stats(origin)->connect_errors), 2);
+    origin_destroy(origin);
+    /* What was opened is closed, so that its number serves again. */
+    origin = make_origin(&(struct origin_config){.max_attempts = 1});
+    caught = (struct caught){0};
+    caught_run(&caught, *state, origin, "ok");
+    assert_int_equal(caught.fetch.error, 0);
+    caught_free(&caught);
+    origin_destroy(origin);
+    full_end(&full);
+}
+
 /* TLS towards a server that speaks none: never plain text, never success. */
 static void test_tls_refused(void **state)
 {
@@ -634,6 +693,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pool, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unreachable, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_connect_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tls_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ipv6, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name, setup, teardown),
