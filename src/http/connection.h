@@ -149,7 +149,7 @@ void connection_cut(struct connection *conn, int reason);
 void connection_die(struct connection *conn, int reason);
 /* The same, and tells the owner of a running exchange. */
 void connection_abandon(struct connection *conn, int reason);
-/* Runs connection_resume() from the loop. */
+/* Goes on from the loop: see resume() in connection.c. */
 void connection_post(struct connection *conn);
 void connection_deadline(struct connection *conn, enum deadline deadline, uint64_t after_ns);
 
