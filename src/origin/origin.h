@@ -107,6 +107,10 @@ struct origin_request {
     struct bytes if_modified_since;       /* a date, for what has no tag; or empty */
     struct bytes request_id;              /* for log lines */
 
+    /* Of kind S3 only, instead of a key: ListObjectsV2 (list.h). */
+    bool listing;
+    struct bytes prefix, token; /* of keys; of the page, or empty */
+
     /* Of kind http only, instead of key and version_id. Whatever frames or steers the message on the wire is
      * made below: `fields` hold no Host, Content-Length, Transfer-Encoding, Connection, Expect, TE (a CHECK);
      * the other bytes may come from a client: what can't stand in a request ends with E_SYNTAX. */

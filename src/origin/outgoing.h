@@ -7,9 +7,12 @@
 
 struct curl_slist;
 
+/* Of S3: a versionId, or what a listing asks for, encoded. */
+#define OUTGOING_QUERY_MAX 8192
+
 struct outgoing {
-    char url[ENDPOINT_URL_MAX + 4096]; /* with a versionId of up to 1,024 bytes, encoded */
-    char *target;                      /* what the request line says, where the URL does not; or NULL */
+    char url[ENDPOINT_URL_MAX + OUTGOING_QUERY_MAX];
+    char *target; /* what the request line says, where the URL does not; or NULL */
     struct curl_slist *lines;
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "origin/s3_list.h"
 #include "origin/sigv4.h"
 
 /* The fields that are signed; values borrow from the builder's buffers. */
@@ -22,7 +23,7 @@ static void add(struct fields *fields, struct bytes name, struct bytes value)
 static int sign(const struct origin *origin, const struct sigv4_request *request,
     const uint8_t timestamp[SIGV4_TIMESTAMP_LEN], struct outgoing *built)
 {
-    char authorization[2048], scratch[24 * 1024];
+    char authorization[2048], scratch[32 * 1024];
     struct sigv4_scope scope = {.region = bytes_of_string(origin->region), .service = BYTES("s3")};
     memcpy(scope.timestamp, timestamp, SIGV4_TIMESTAMP_LEN);
     struct sigv4_credentials credentials = {
@@ -49,10 +50,27 @@ static int add_lines(const struct fields *fields, struct outgoing *built)
     return error != 0 ? error : longer == NULL ? -ENOMEM : 0;
 }
 
+static void write_query(const struct origin_request *request, struct writer *w)
+{
+    if (request->version_id.len > 0) {
+        write_bytes(w, BYTES("versionId="));
+        sigv4_encode(w, request->version_id);
+    }
+    if (!request->listing)
+        return;
+    if (request->token.len > 0) {
+        write_bytes(w, BYTES("continuation-token="));
+        sigv4_encode(w, request->token);
+        write_u8(w, '&');
+    }
+    write_format(w, "encoding-type=url&list-type=2&max-keys=%u&prefix=", S3_LIST_KEYS);
+    sigv4_encode(w, request->prefix);
+}
+
 int s3_request_build(
     const struct origin *origin, const struct origin_request *request, int64_t wall_s, struct outgoing *built)
 {
-    char host[2 * ENDPOINT_HOST_MAX], path[ENDPOINT_URL_MAX], query[4096], range[64];
+    char host[2 * ENDPOINT_HOST_MAX], path[ENDPOINT_URL_MAX], query[OUTGOING_QUERY_MAX], range[64];
     uint8_t timestamp[SIGV4_TIMESTAMP_LEN];
     bool is_signed = origin->access_key != NULL;
     struct bytes bucket = bytes_of_string(origin->bucket);
@@ -64,10 +82,7 @@ int s3_request_build(
                   query_w = writer_of(query, sizeof query), url_w = writer_of(built->url, sizeof built->url);
     endpoint_write_host(&origin->endpoint, bucket, origin->path_style, &host_w);
     endpoint_write_path(bucket, request->key, origin->path_style, &path_w);
-    if (request->version_id.len > 0) {
-        write_bytes(&query_w, BYTES("versionId="));
-        sigv4_encode(&query_w, request->version_id);
-    }
+    write_query(request, &query_w);
     struct bytes path_text = writer_bytes(&path_w), query_text = writer_bytes(&query_w);
     endpoint_write_url(&origin->endpoint, bucket, origin->path_style, path_text, query_text, &url_w);
     write_u8(&url_w, '\0');

@@ -19,7 +19,7 @@ LAYERS = {
     "proxy": ["origin", "cache", "http", "io", "base"],
     "app": ["proxy", "origin", "cache", "http", "io", "base"],
 }
-LIBRARIES = ["-luv", "-lcurl", "-lcrypto", "-lssl", "-lyaml", "-ljansson", "-lxxhash", "-luring", "-lpthread"]
+LIBRARIES = ["-luv", "-lcurl", "-lcrypto", "-lssl", "-lexpat", "-lyaml", "-ljansson", "-lxxhash", "-luring", "-lpthread"]
 BANNED = {"strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "strncpy", "strncat",
           "rand", "srand", "random", "alloca", "tmpnam", "mktemp", "system", "popen", "fork"}
 DESCRIPTOR_CALLS = {"open", "open64", "openat", "openat64", "creat", "close", "read", "write", "pread", "pread64", "pwrite",
