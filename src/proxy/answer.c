@@ -161,6 +161,10 @@ static bool head_is_whole_here(const struct request *request, const struct reply
 
 static void start_reply(struct request *request, struct reply_facts *facts)
 {
+    if (request->warm && request->pass) {
+        warm_pass(request);
+        return;
+    }
     survey(request, facts);
     if (request->control.only_if_cached && facts->presence != PRESENT_ALL) {
         reply_error(request, 504, "not all of it is stored", (struct bytes){0});

@@ -318,6 +318,8 @@ static void begin(struct request *request)
     request->begun = true;
     request->first_byte_ns = io_clock_ns(request->worker->loop);
     io_cancel(request->worker->loop, &request->deadline);
+    if (request->warm)
+        return;
     exchange_start(request->exchange, &(struct exchange_head){
                                           .status = request->status,
                                           .field_lines = request->lines,
@@ -330,12 +332,27 @@ static void begin(struct request *request)
 static void count_chunk(struct request *request, const struct part *part, const uint64_t *source)
 {
     struct bucket_stats *stats = &request->bucket->stats;
-    if (request->at != part->first && request->at % request->head.chunk_bytes != 0)
+    if (request->warm || (request->at != part->first && request->at % request->head.chunk_bytes != 0))
         return;
     counter_add(source == &request->bytes_memory ? &stats->chunk_hits_memory
                 : source == &request->bytes_disk ? &stats->chunk_hits_disk
                                                  : &stats->chunk_misses,
         1);
+}
+
+/* Nobody's request needs no byte that is stored: an empty stretch stands for the chunk. */
+static bool skips_stored(struct request *request, uint64_t end, unsigned *count)
+{
+    uint64_t chunk = request->at / request->head.chunk_bytes;
+    uint8_t buf[CHUNK_KEY_LEN];
+    if (!request->warm || request->at >= end || request->waiter.flight || request->head.inline_body ||
+        !head_has_length(&request->head) ||
+        !cache_may_have(cache_of(request), identity_chunk_key(buf, request->head.body_id, chunk)))
+        return false;
+    uint64_t border = (chunk + 1) * request->head.chunk_bytes;
+    request->at = border < end ? border : end;
+    request->iov[(*count)++] = (struct iovec){0};
+    return true;
 }
 
 /* Gathers what is there into the vector. Returns false when the request ended meanwhile. */
@@ -348,7 +365,9 @@ static bool gather(struct request *request, unsigned *count)
         if (!request->text_done && part->text.len)
             request->iov[(*count)++] = (struct iovec){(void *)(uintptr_t)part->text.ptr, part->text.len};
         request->text_done = true;
-        if (request->at < part->end) {
+        if (skips_stored(request, part->end, count)) {
+            bytes += request->head.chunk_bytes;
+        } else if (request->at < part->end) {
             struct stretch stretch;
             enum next next = next_bytes(request, &stretch);
             if (next == NEXT_ENDED)
@@ -428,7 +447,10 @@ void request_deliver(struct request *request)
     request->sending = true;
     if (last && request->waiter.flight)
         flight_leave(&request->waiter);
-    exchange_send(request->exchange, &request->send);
+    if (request->warm)
+        warm_send(request);
+    else
+        exchange_send(request->exchange, &request->send);
     if (!last && !request->pass && !request->head.inline_body && !request->waiter.flight)
         read_ahead(request);
 }

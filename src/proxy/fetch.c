@@ -152,7 +152,7 @@ static void when_idle(struct flight_waiter *waiter)
 static void interim_arrived(struct flight_waiter *waiter, const struct origin_head *head)
 {
     struct request *request = CONTAINER_OF(waiter, struct request, waiter);
-    if (request->begun || request->ending)
+    if (request->begun || request->ending || request->warm)
         return;
     exchange_interim(
         request->exchange, head->status, pass_plain_lines(request, head->fields, head->field_count));

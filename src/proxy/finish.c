@@ -155,10 +155,22 @@ static void log_line(const struct request *request, enum cache_result result, ui
         log_put(log, writer_bytes(&w));
 }
 
+static void account(struct request *request)
+{
+    uint64_t duration_ns = io_clock_ns(request->worker->loop) - request->started_ns;
+    enum cache_result result = result_of(request);
+    count(request, result, duration_ns);
+    log_line(request, result, duration_ns);
+}
+
 void request_cut(struct request *request)
 {
-    counter_add(&request->worker->proxy->stats.cut_answers, 1);
-    exchange_cut(request->exchange);
+    if (request->warm) {
+        warm_cut(request);
+    } else {
+        counter_add(&request->worker->proxy->stats.cut_answers, 1);
+        exchange_cut(request->exchange);
+    }
     request_end(request);
 }
 
@@ -182,16 +194,17 @@ void request_release(struct request *request)
         pass_busy(request))
         return;
     CHECK(request->held_count == 0);
-    uint64_t duration_ns = io_clock_ns(request->worker->loop) - request->started_ns;
-    enum cache_result result = result_of(request);
-    count(request, result, duration_ns);
-    log_line(request, result, duration_ns);
+    if (!request->warm)
+        account(request);
     item_unref(&request->head_item);
     flight_unref(&request->head_flight);
     free(request->private_copy);
     pass_free(request);
     arena_reset(&request->arena);
-    exchange_finish(request->exchange);
+    if (request->warm)
+        warm_release(request);
+    else
+        exchange_finish(request->exchange);
 }
 
 void request_refused(struct proxy_worker *worker, const struct io_address *peer, unsigned status,

@@ -113,6 +113,10 @@ void request_route(struct request *request)
         return;
     }
     request->bucket = &proxy->buckets[bucket];
+    if (request->warm && (unsigned)bucket != request->warm->bucket) {
+        reply_error(request, 404, "another bucket is served under this path", (struct bytes){0});
+        return;
+    }
     if (request->bucket->settings->http.on) {
         request_route_http(request, &target, path);
         return;

@@ -164,12 +164,16 @@ static void reply(struct request *request, const struct exchange_head *head, str
     request->status = head->status;
     request->first_byte_ns = io_clock_ns(request->worker->loop);
     io_cancel(request->worker->loop, &request->deadline);
-    exchange_start(request->exchange, head);
+    if (!request->warm)
+        exchange_start(request->exchange, head);
     request->iov[0] = (struct iovec){(void *)(uintptr_t)body.ptr, body.len};
     request->send = (struct exchange_send){
         .iov = request->iov, .count = body.len ? 1 : 0, .last = true, .done = reply_sent};
     request->sending = true;
-    exchange_send(request->exchange, &request->send);
+    if (request->warm)
+        warm_send(request);
+    else
+        exchange_send(request->exchange, &request->send);
 }
 
 void reply_head_only(struct request *request, unsigned status, struct bytes lines, uint64_t body_len)

@@ -12,6 +12,7 @@
 #include "http/exchange.h"
 #include "http/range.h"
 #include "http/request_control.h"
+#include "proxy/warm.h"
 #include "proxy/worker.h"
 
 #define REQUEST_KEY_MAX 1024
@@ -42,7 +43,8 @@ enum step { STEP_LOOKUP, STEP_FETCH, STEP_DELIVER, STEP_PASS, STEP_END };
 struct target;
 
 struct request {
-    struct exchange *exchange;
+    struct exchange *exchange; /* NULL where `warm` is there: nobody asks, and nothing is sent */
+    struct warm *warm;
     struct proxy_worker *worker;
     const struct http_request *http;
     struct arena arena;
@@ -178,6 +180,12 @@ void request_leave_disk(struct request *request);
 /* deliver.c: sends parts; call again whenever something changed. */
 void request_deliver(struct request *request);
 void request_deliver_stop(struct request *request);
+
+/* warm.c: in place of exchange_send, of what may not be stored, of exchange_cut and of exchange_finish. */
+void warm_send(struct request *request);
+void warm_pass(struct request *request);
+void warm_cut(struct request *request);
+void warm_release(struct request *request);
 
 /* pass.c: the request and its body to a generic HTTP origin, the answer to the client, nothing stored. */
 void request_pass(struct request *request);
