@@ -31,5 +31,9 @@ struct proxy_stats {
     struct counter gone_clients;
     struct counter path_traversal_blocked;
     struct counter purges[2]; /* hard, soft */
+    struct counter prewarm_running;
+    struct counter prewarm_jobs[3];    /* that ended: done, canceled, failed */
+    struct counter prewarm_objects[4]; /* enum warm_outcome */
+    struct counter prewarm_bytes;      /* that came from origins */
     struct histogram duration[RESULT_COUNT], first_byte;
 };
