@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "app/admin_events.h"
+#include "app/admin_prewarm.h"
 #include "app/admin_purge.h"
 #include "app/cache_page.h"
 #include "base/error.h"
@@ -14,7 +15,7 @@
 #define ADMIN_CONNECTIONS 64
 #define ADMIN_BODY_FIRST ((size_t)64 << 10)
 #define ADMIN_BODY_MAX ((size_t)64 << 20)
-#define ADMIN_REQUEST_BODY_MAX ((size_t)16 << 10)
+#define ADMIN_REQUEST_BODY_MAX ((size_t)256 << 10)
 #define ADMIN_INTERMEDIATES_MAX ((size_t)1 << 20)
 
 struct admin {
@@ -37,6 +38,7 @@ struct admin_reply {
     uint8_t path[ADMIN_PATH_MAX];
     struct admin_purge purge;
     struct proxy_look look;
+    struct admin_prewarm prewarm;
     struct admin_events events;
     size_t asked_len; /* of the request's body, where it is not read by its owner */
     uint8_t asked[ADMIN_REQUEST_BODY_MAX];
@@ -231,6 +233,78 @@ static void start_events(struct admin_reply *reply, const struct admin_decision 
     admin_events_start(&reply->events);
 }
 
+/* ---- prewarm ---- */
+
+static void send_written(struct admin_reply *reply, unsigned status, char *body, size_t len)
+{
+    send_reply(reply->exchange, &(struct admin_head){.status = status, .content_type = "application/json"},
+        body, len);
+}
+
+/* NULL: all jobs. */
+static void send_jobs(struct admin_reply *reply, unsigned status, const struct prewarm_job *job)
+{
+    for (size_t capacity = ADMIN_BODY_FIRST; capacity <= ADMIN_BODY_MAX; capacity *= 2) {
+        char *body = malloc(capacity);
+        if (body == NULL)
+            break;
+        struct writer w = writer_of(body, capacity);
+        if (job)
+            admin_prewarm_write_job(&w, job);
+        else
+            admin_prewarm_write_jobs(&w, reply->admin->parts.prewarm);
+        if (!w.failed) {
+            send_written(reply, status, body, writer_bytes(&w).len);
+            return;
+        }
+        free(body);
+    }
+    send_error(reply->exchange, &(struct admin_decision){.status = 503, .message = "out of memory"});
+}
+
+static void order_prewarm(struct admin_reply *reply)
+{
+    const struct prewarm_job *job;
+    const char *why = admin_prewarm_parse(&reply->prewarm, reply->asked, reply->asked_len);
+    if (why) {
+        send_error(reply->exchange, &(struct admin_decision){.status = 400, .message = why});
+        return;
+    }
+    int result = prewarm_start(reply->admin->parts.prewarm, &reply->prewarm.order, &job);
+    if (result == 0) {
+        send_jobs(reply, 202, job);
+        return;
+    }
+    char *body = malloc(512);
+    struct writer w = writer_of(body, body ? 512 : 0);
+    unsigned status = admin_prewarm_write_refusal(&w, result);
+    send_written(reply, status, body, w.failed ? 0 : writer_bytes(&w).len);
+}
+
+/* `below` is empty, or /id. */
+static void do_prewarm(struct admin_reply *reply, enum http_method method, struct bytes below)
+{
+    struct prewarm *prewarm = reply->admin->parts.prewarm;
+    if (below.len == 0 && method == HTTP_POST) {
+        order_prewarm(reply);
+        return;
+    }
+    if (below.len == 0) {
+        send_jobs(reply, 200, NULL);
+        return;
+    }
+    uint64_t id;
+    const struct prewarm_job *job =
+        bytes_to_u64(bytes_from(below, 1), &id) ? prewarm_find(prewarm, id) : NULL;
+    if (job == NULL) {
+        send_error(reply->exchange, &(struct admin_decision){.status = 404, .message = "no such job"});
+        return;
+    }
+    if (method == HTTP_DELETE)
+        prewarm_cancel(prewarm, job);
+    send_jobs(reply, 200, job);
+}
+
 /* ---- requests ---- */
 
 /* More than there is room for is only counted. */
@@ -271,6 +345,8 @@ static void on_request(void *context, struct exchange *exchange)
         send_page(admin, exchange, ADMIN_PAGE_CACHE, bytes_from(decision.below, decision.below.len > 0));
     else if (decision.action == ADMIN_ACTION_INFO)
         start_look(reply, request);
+    else if (decision.action == ADMIN_ACTION_PREWARM)
+        do_prewarm(reply, request->method, decision.below);
     else if (decision.action == ADMIN_ACTION_PURGE)
         start_purge(reply, decision.below);
     else

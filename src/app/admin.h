@@ -1,6 +1,6 @@
 /*
- * The admin listener's server: decides by admin_rules.h, has pages made by its owner, purges, answers in JSON
- * or Prometheus text. On one loop, that of the control thread, which has joined the cache.
+ * The admin listener's server: decides by admin_rules.h, has pages made by its owner, purges, prewarms,
+ * answers in JSON or Prometheus text. On one loop, that of the control thread, which has joined the cache.
  *
  * What takes time (a purge is durable when it is answered) lives in the exchange's memory until its answer is
  * sent, also when its client is gone.
@@ -11,7 +11,7 @@
 #include "app/event_stats.h"
 #include "app/sns.h"
 #include "http/server.h"
-#include "proxy/proxy.h"
+#include "proxy/prewarm.h"
 
 struct admin;
 
@@ -26,6 +26,7 @@ struct admin_parts {
     void *context;
     struct proxy *proxy;
     struct event_stats *event_stats; /* outlives it */
+    struct prewarm *prewarm;         /* on the same loop */
     struct log *log;
     struct sns_parts sns; /* its loop and log are filled in; without topics nothing of SNS is taken */
     const char *sns_intermediates; /* a file in PEM, or NULL */

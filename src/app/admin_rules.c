@@ -82,7 +82,7 @@ struct endpoint {
     const char *path; /* with a trailing "/" and more behind it where `below` */
     bool below;
     enum http_method method;
-    const char *allow;
+    const char *allow;        /* all methods of the path, which has a row for each */
     enum admin_action action; /* NONE: not built yet */
 };
 
@@ -94,14 +94,15 @@ static const struct endpoint endpoints[] = {
     {"/admin/cache/stats", false, HTTP_GET, "GET", ADMIN_ACTION_STATS},
     {"/admin/cache/stats/", true, HTTP_GET, "GET", ADMIN_ACTION_STATS},
     {"/admin/cache/info", false, HTTP_GET, "GET", ADMIN_ACTION_INFO},
-    {"/admin/cache/prewarm", false, HTTP_POST, "POST", ADMIN_ACTION_NONE},
-    {"/admin/cache/prewarm/tasks", false, HTTP_GET, "GET", ADMIN_ACTION_NONE},
-    {"/admin/cache/prewarm/status/", true, HTTP_GET, "GET", ADMIN_ACTION_NONE},
-    {"/admin/cache/prewarm/", true, HTTP_DELETE, "DELETE", ADMIN_ACTION_NONE},
+    {"/admin/cache/prewarm", false, HTTP_GET, "GET, POST", ADMIN_ACTION_PREWARM},
+    {"/admin/cache/prewarm", false, HTTP_POST, "GET, POST", ADMIN_ACTION_PREWARM},
+    {"/admin/cache/prewarm/", true, HTTP_GET, "GET, DELETE", ADMIN_ACTION_PREWARM},
+    {"/admin/cache/prewarm/", true, HTTP_DELETE, "GET, DELETE", ADMIN_ACTION_PREWARM},
 };
 
 static struct admin_decision find_endpoint(struct bytes path, enum http_method method)
 {
+    struct admin_decision refused = refuse(404, "no such endpoint");
     for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
         const struct endpoint *endpoint = &endpoints[i];
         struct bytes own = bytes_of_string(endpoint->path);
@@ -109,16 +110,17 @@ static struct admin_decision find_endpoint(struct bytes path, enum http_method m
             endpoint->below ? bytes_start_with(path, own) && path.len > own.len : bytes_equal(path, own);
         if (!found)
             continue;
-        struct admin_decision decision = refuse(405, "method not allowed");
-        decision.allow = endpoint->allow;
-        if (method != endpoint->method)
-            return decision;
+        if (method != endpoint->method) {
+            refused = refuse(405, "method not allowed");
+            refused.allow = endpoint->allow;
+            continue;
+        }
         if (endpoint->action == ADMIN_ACTION_NONE)
             return refuse(501, "not built yet");
         size_t len = own.len - endpoint->below; /* with its "/" */
         return (struct admin_decision){.action = endpoint->action, .below = bytes_from(path, len)};
     }
-    return refuse(404, "no such endpoint");
+    return refused;
 }
 
 static enum admin_page find_page(struct bytes path)

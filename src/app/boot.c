@@ -490,6 +490,7 @@ static void stop_logs(struct boot *boot)
 int boot_stop(struct boot *boot)
 {
     atomic_store(&boot->status.phase, PHASE_STOPPING);
+    control_drain(boot->control);
     if (!stop_workers(boot) || !stop_control(boot)) {
         (void)log_writer_stop(&boot->access_writer, LOG_STOP_NS);
         (void)log_writer_stop(&boot->error_writer, LOG_STOP_NS);

@@ -10,9 +10,11 @@ struct control {
     struct loop_thread thread;
     struct control_parts parts;
     struct admin *admin;
-    struct io_message stop;
+    struct proxy_worker *worker; /* leads the flights of prewarm jobs */
+    struct prewarm *prewarm;
+    struct io_message drain, stop;
     uint64_t detach_ns;
-    bool attaching, attached, stopping, admin_stopped, detached, stalled;
+    bool attaching, attached, worker_stopped, admin_stopped, detached, stalled;
 };
 
 static void left(void *context)
@@ -57,7 +59,7 @@ static void disk_attached(void *context, int result)
     control->attaching = false;
     control->attached = result >= 0;
     disk_watch_attached(control->parts.watch, result);
-    if (control->stopping)
+    if (control->worker_stopped)
         detach(control);
 }
 
@@ -68,12 +70,30 @@ static void admin_stopped(void *context)
     settle(control);
 }
 
+/* The tier goes last: until then flights put into it. */
+static void worker_stopped(void *context)
+{
+    struct control *control = context;
+    control->worker_stopped = true;
+    detach(control);
+}
+
+static void prewarm_stopped(void *context)
+{
+    struct control *control = context;
+    proxy_worker_stop(control->worker, worker_stopped, control);
+}
+
+static void deliver_drain(struct io_message *message)
+{
+    prewarm_drain(CONTAINER_OF(message, struct control, drain)->prewarm);
+}
+
 static void deliver_stop(struct io_message *message)
 {
     struct control *control = CONTAINER_OF(message, struct control, stop);
-    control->stopping = true;
     admin_stop(control->admin, admin_stopped, control);
-    detach(control);
+    prewarm_stop(control->prewarm, prewarm_stopped, control);
 }
 
 static int control_begin(struct loop_thread *thread)
@@ -83,6 +103,12 @@ static int control_begin(struct loop_thread *thread)
     int result = cache_join(control->parts.cache, thread->loop);
     if (result < 0)
         return result;
+    result = proxy_worker_create(&control->worker, control->parts.admin.proxy, thread->loop);
+    if (result == 0)
+        result = prewarm_create(&control->prewarm, control->worker, control->parts.admin.log);
+    if (result < 0)
+        return result;
+    control->parts.admin.prewarm = control->prewarm;
     result = admin_create(&control->admin, &control->parts.admin);
     if (result < 0)
         return result;
@@ -98,6 +124,8 @@ static void control_end(struct loop_thread *thread)
     struct control *control = CONTAINER_OF(thread, struct control, thread);
     admin_destroy(control->admin);
     control->admin = NULL;
+    prewarm_destroy(control->prewarm);
+    proxy_worker_destroy(control->worker);
 }
 
 int control_start(struct control **control_out, const struct control_parts *parts)
@@ -106,6 +134,7 @@ int control_start(struct control **control_out, const struct control_parts *part
     if (control == NULL)
         return -ENOMEM;
     control->parts = *parts;
+    control->drain.deliver = deliver_drain;
     control->stop.deliver = deliver_stop;
     control->thread.name = "control";
     control->thread.io = parts->io;
@@ -118,6 +147,11 @@ int control_start(struct control **control_out, const struct control_parts *part
     }
     *control_out = control;
     return 0;
+}
+
+void control_drain(struct control *control)
+{
+    (void)loop_thread_post(&control->thread, &control->drain);
 }
 
 void control_stop(struct control *control, uint64_t detach_ns)

@@ -66,6 +66,31 @@ static void write_durations(struct metrics_text *m, const struct metrics_source 
     metrics_histogram(m, NULL, NULL, &source->proxy->first_byte);
 }
 
+static void write_prewarm(struct metrics_text *m, const struct proxy_stats *proxy)
+{
+    static const char *const states[] = {"done", "canceled", "failed"};
+    static const char *const outcomes[] = {"fetched", "stored_before", "not_stored", "failed"};
+    static_assert(LEN(states) == LEN(proxy->prewarm_jobs) && LEN(outcomes) == LEN(proxy->prewarm_objects),
+        "a name each");
+    metrics_family(m, "yatagarasu_prewarm_tasks_total", METRICS_COUNTER, "Prewarm jobs that ended, by how.");
+    for (size_t i = 0; i < LEN(states); i++) {
+        metrics_sample(m, NULL);
+        metrics_label(m, "state", states[i]);
+        metrics_value(m, counter_get(&proxy->prewarm_jobs[i]));
+    }
+    metrics_single(m, "yatagarasu_prewarm_tasks", METRICS_GAUGE, "Prewarm jobs under way.",
+        counter_get(&proxy->prewarm_running));
+    metrics_family(m, "yatagarasu_prewarm_files_total", METRICS_COUNTER,
+        "Objects of prewarm jobs, by what became of them.");
+    for (size_t i = 0; i < LEN(outcomes); i++) {
+        metrics_sample(m, NULL);
+        metrics_label(m, "outcome", outcomes[i]);
+        metrics_value(m, counter_get(&proxy->prewarm_objects[i]));
+    }
+    metrics_single(m, "yatagarasu_prewarm_bytes_total", METRICS_COUNTER,
+        "Body bytes that prewarm jobs had from origins.", counter_get(&proxy->prewarm_bytes));
+}
+
 static void write_proxy(struct metrics_text *m, const struct metrics_source *source)
 {
     static const struct field counters[] = {
@@ -103,6 +128,7 @@ static void write_proxy(struct metrics_text *m, const struct metrics_source *sou
         metrics_label(m, "kind", soft ? "soft" : "hard");
         metrics_value(m, counter_get(&source->proxy->purges[soft]));
     }
+    write_prewarm(m, source->proxy);
     for (size_t i = 0; i < LEN(counters); i++)
         metrics_single(m, counters[i].name, METRICS_COUNTER, counters[i].help,
             counter_at(source->proxy, counters[i].offset));
