@@ -1,10 +1,14 @@
-/* The program: command line, configuration, start, wait for a signal, stop. */
+/* The program: command line, configuration, start, wait for a signal, stop; or a command for a running one.
+ */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "app/boot.h"
+#include "app/cache_run.h"
 #include "app/options.h"
+#include "app/settings_file.h"
 #include "app/signals.h"
 #include "base/error.h"
 #include "io/blocking.h"
@@ -14,29 +18,6 @@
 #endif
 
 enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
-
-/* NULL: what is wrong was printed. */
-static struct settings *load_settings(const char *file)
-{
-    struct config_errors errors;
-    struct settings *settings = NULL;
-    char *text;
-    size_t len;
-    int result = io_read_file(file, CONFIG_TEXT_MAX, &text, &len);
-    if (result < 0) {
-        (void)fprintf(stderr, "%s: can't be read: %s\n", file, error_text(result));
-        return NULL;
-    }
-    config_errors_init(&errors);
-    (void)!config_load(text, len, file, &settings, &errors);
-    for (unsigned i = 0; config_errors_line(&errors, i); i++)
-        (void)fprintf(stderr, "%s\n", config_errors_line(&errors, i));
-    if (errors.count > CONFIG_ERRORS_MAX)
-        (void)fprintf(stderr, "%s: and %u errors more\n", file, errors.count - CONFIG_ERRORS_MAX);
-    config_errors_deinit(&errors);
-    free(text);
-    return settings;
-}
 
 static int test(const struct options *options, const struct settings *settings)
 {
@@ -62,6 +43,8 @@ int main(int argc, char *argv[])
 {
     struct options options;
     char message[OPTIONS_MESSAGE_MAX];
+    if (argc > 1 && strcmp(argv[1], "cache") == 0)
+        return cache_run(argc - 1, argv + 1);
     if (!options_parse(argc, argv, getenv("YATAGARASU_IO"), &options, message)) {
         (void)fprintf(stderr, "yatagarasu: %s\n%s", message, options_usage);
         return STATUS_USAGE;
@@ -71,7 +54,7 @@ int main(int argc, char *argv[])
             options.action == OPTIONS_HELP ? options_usage : "yatagarasu " YATAGARASU_VERSION "\n", stdout);
         return STATUS_OK;
     }
-    struct settings *settings = load_settings(options.config_file);
+    struct settings *settings = settings_load(options.config_file);
     if (settings == NULL)
         return STATUS_FAILED;
     if (options.io_given)

@@ -5,6 +5,7 @@
 
 const char options_usage[] =
     "usage: yatagarasu [-c FILE] [--io auto|uring|portable]\n"
+    "       yatagarasu cache COMMAND   purge, prewarm and look into a running one: yatagarasu cache --help\n"
     "\n"
     "  -c, --config FILE  the configuration (default: config.yaml)\n"
     "      --test         check the configuration, say all that is wrong with it, and end\n"

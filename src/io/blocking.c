@@ -5,12 +5,14 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 
 #define READ_BYTES 16384
+#define COLUMNS_DEFAULT 80 /* of a terminal that does not say */
 
 struct io_sink {
     int fd;
@@ -144,4 +146,12 @@ void io_sink_close(struct io_sink **sink)
     free((*sink)->path);
     free(*sink);
     *sink = NULL;
+}
+
+unsigned io_terminal_columns(void)
+{
+    struct winsize size;
+    if (isatty(STDOUT_FILENO) != 1)
+        return 0;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS_DEFAULT;
 }

@@ -1,5 +1,6 @@
 /*
- * Blocking file work outside any loop: at boot (configuration, directories) and on the log's writer thread.
+ * Blocking file work outside any loop: at boot (configuration, directories), on the log's writer thread, in
+ * an operator's command.
  * All return 0 or more, below 0 -errno or one of base/error.h.
  */
 #pragma once
@@ -24,3 +25,6 @@ int io_sink_write(struct io_sink *sink, const void *ptr, size_t len);
 int io_sink_reopen(struct io_sink *sink);
 /* Nulls the pointer. */
 void io_sink_close(struct io_sink **sink);
+
+/* How wide the terminal is that standard output goes to; 0: it goes to none. */
+unsigned io_terminal_columns(void);

@@ -86,8 +86,10 @@ def manual(prefix, names):
     for name in set(re.findall(r"\b(yata_\w+)\(", page)) - names:
         check(False, f"libyata(3) tells of {name}, which is not there")
     for program in ("yata-bench", "yatagarasu"):
-        page = pages[f"{program}.1"].read_text().replace("\\-", "-")
+        page = re.sub(r"\\f.", "", pages[f"{program}.1"].read_text()).replace("\\-", "-")
         usage = run([prefix / "bin" / program, "--help"])
+        if program == "yatagarasu":
+            usage += run([prefix / "bin" / program, "cache", "--help"])
         option = r"(?<![\w-])--[a-z]+\b"
         told, known = set(re.findall(option, page)), set(re.findall(option, usage))
         check(told == known, f"{program}: --help and manual differ in {sorted(told ^ known)}")
