@@ -1,4 +1,5 @@
 """Processes that the tests start: versitygw, moto, the faulty origin, Yatagarasu itself."""
+import collections
 import contextlib
 import http.client
 import json
@@ -32,10 +33,18 @@ def binary():
     return path
 
 
+kept_ports = collections.deque(maxlen=300)  # bound, not listening; by then their servers have ended
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody else is given: a socket that is bound to it, and lets only who asks for this very port bind it, too, is kept.
+    Else another test run, or a client's end of a connection, may have it before the server that it is for, which then waits while
+    somebody else answers."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    kept_ports.append(s)
+    return s.getsockname()[1]
 
 
 def wait_for_port(port, process, host="127.0.0.1"):
