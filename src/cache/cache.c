@@ -493,19 +493,21 @@ static struct later *later_create(void (*done)(void *context, int result), void 
 
 /* ---- purges ---- */
 
-static bool is_hidden(void *context, struct item *item)
+static bool is_swept(void *context, struct item *item)
 {
-    return purges_judge(context, item, PURGE_IN_MEMORY) != PURGE_CLEAR;
+    struct cache *cache = context;
+    return !purges_outlives(cache->purges, item, cache->sweep_began);
 }
 
-/* A share of memory: what purges hide goes, the rest is known to be clear of them. A full round lets the
- * table give up its older records. */
-static void sweep(struct cache *cache)
+/* After a purge, a share of memory: what earlier purges hide goes, the rest is known to be clear of them. A
+ * full round lets the table give up the records from before it. What this round's purges make stale stays for
+ * now: it is still good for a revalidation. */
+static void sweep(struct cache *cache, uint64_t sequence)
 {
     pthread_mutex_lock(&cache->sweep_lock);
     if (cache->sweep_at == 0)
-        cache->sweep_began = cache_now(cache);
-    memory_sweep(cache->memory, cache->sweep_at, SWEEP_SHARES, is_hidden, cache->purges);
+        cache->sweep_began = sequence - 1;
+    memory_sweep(cache->memory, cache->sweep_at, SWEEP_SHARES, is_swept, cache);
     cache->sweep_at = (cache->sweep_at + SWEEP_SHARES) % MEMORY_SHARES;
     if (cache->sweep_at == 0)
         purges_swept(cache->purges, cache->sweep_began);
@@ -525,7 +527,7 @@ uint64_t cache_purge(struct cache *cache, struct io_loop *loop, const struct pur
         io_post(loop, &later->message);
     }
     if (sequence != 0)
-        sweep(cache);
+        sweep(cache, sequence);
     return sequence;
 }
 

@@ -277,9 +277,9 @@ static bool is_object_purged(struct purges *purges, struct bytes key, uint64_t s
     return purges->slots[hash % PURGE_SLOTS] > since;
 }
 
-/* By the records. `item` NULL: whatever its tags. */
+/* By the records above `since`, up to `up_to`. `item` NULL: whatever its tags. */
 static enum purge_verdict by_records(
-    struct purges *purges, struct bytes key, const struct item *item, uint64_t since)
+    struct purges *purges, struct bytes key, const struct item *item, uint64_t since, uint64_t up_to)
 {
     enum purge_verdict verdict = since < purges->floor ? PURGE_GONE : PURGE_CLEAR;
     for (uint32_t i = purges->count; i-- > 0 && verdict != PURGE_GONE;) {
@@ -287,7 +287,7 @@ static enum purge_verdict by_records(
         if (record->sequence <= since)
             break;
         const struct purge *purge = &record->purge;
-        if (!bytes_start_with(key, purge->prefix))
+        if (record->sequence > up_to || !bytes_start_with(key, purge->prefix))
             continue;
         if (purge->tag.len > 0 && item != NULL &&
             (purges->view->has_tag == NULL || !purges->view->has_tag(item, purge->tag)))
@@ -297,23 +297,37 @@ static enum purge_verdict by_records(
     return verdict;
 }
 
-enum purge_verdict purges_judge(struct purges *purges, struct item *item, enum purge_where where)
+static enum purge_verdict judge(
+    struct purges *purges, struct item *item, enum purge_where where, uint64_t up_to)
 {
     uint64_t since = item_clear_of(item);
     struct item_key key = item_key(item);
     if (key.kind == ITEM_CHUNK || (since != 0 && atomic_load(&purges->newest) <= since))
         return PURGE_CLEAR;
     pthread_mutex_lock(&purges->lock);
-    enum purge_verdict verdict = by_records(purges, key.bytes, item, since);
+    enum purge_verdict verdict = by_records(purges, key.bytes, item, since, up_to);
     bool exact =
         where == PURGE_ON_DISK && key.kind == ITEM_HEAD && object_len(purges, key.bytes) == key.bytes.len;
     if (since == 0 || (!exact && is_object_purged(purges, key.bytes, since)))
         verdict = PURGE_GONE;
-    uint64_t last = purges->last;
+    uint64_t last = purges->last < up_to ? purges->last : up_to;
     pthread_mutex_unlock(&purges->lock);
     if (verdict == PURGE_CLEAR)
         item_clear_of_raise(item, last);
     return verdict;
+}
+
+enum purge_verdict purges_judge(struct purges *purges, struct item *item, enum purge_where where)
+{
+    return judge(purges, item, where, UINT64_MAX);
+}
+
+bool purges_outlives(struct purges *purges, struct item *item, uint64_t up_to)
+{
+    enum purge_verdict verdict = judge(purges, item, PURGE_IN_MEMORY, UINT64_MAX);
+    if (verdict == PURGE_STALE)
+        verdict = judge(purges, item, PURGE_IN_MEMORY, up_to);
+    return verdict == PURGE_CLEAR;
 }
 
 enum purge_verdict purges_since(struct purges *purges, struct bytes key, uint64_t since)
@@ -321,7 +335,7 @@ enum purge_verdict purges_since(struct purges *purges, struct bytes key, uint64_
     if (atomic_load(&purges->newest) <= since)
         return PURGE_CLEAR;
     pthread_mutex_lock(&purges->lock);
-    enum purge_verdict verdict = by_records(purges, key, NULL, since);
+    enum purge_verdict verdict = by_records(purges, key, NULL, since, UINT64_MAX);
     if (is_object_purged(purges, key, since))
         verdict = PURGE_GONE;
     pthread_mutex_unlock(&purges->lock);

@@ -70,6 +70,9 @@ enum purge_verdict { PURGE_CLEAR, PURGE_STALE, PURGE_GONE };
 enum purge_where { PURGE_IN_MEMORY, PURGE_ON_DISK };
 /* Whole items of any kind. CLEAR raises the item's clear-of. */
 enum purge_verdict purges_judge(struct purges *purges, struct item *item, enum purge_where where);
+/* Whether a sweep may leave the item in memory and have the purges up to there given up: it is clear of them,
+ * and later ones make it stale at most. */
+bool purges_outlives(struct purges *purges, struct item *item, uint64_t up_to);
 /* Of what has that key and unknown tags: whether a purge after `since` may hide it. */
 enum purge_verdict purges_since(struct purges *purges, struct bytes key, uint64_t since);
 

@@ -510,17 +510,40 @@ static void the_table_stays_bounded(void **state)
     end(&stage);
 }
 
+/* The same loop and memory as `stage` has, and no disk. */
+static struct stage bare_of(struct stage *stage)
+{
+    struct stage bare = *stage;
+    assert_int_equal(cache_create(&bare.cache, stage->memory, NULL), 0);
+    assert_int_equal(cache_join(bare.cache, stage->loop), 0);
+    cache_view(bare.cache, &view);
+    return bare;
+}
+
+static void bare_end(struct stage *bare)
+{
+    struct answer has_left = {0};
+    cache_leave(bare->cache, bare->loop, left, &has_left);
+    await(bare, &has_left);
+    cache_destroy(bare->cache);
+}
+
+/* Of nothing that is there. */
+static void purge_others(struct stage *stage, unsigned count)
+{
+    char text[40];
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "p%u/", i);
+        assert_int_equal(purge(stage, text, "", false), 0);
+    }
+}
+
 static void without_a_disk(void **state)
 {
     (void)state;
     struct stage stage;
     begin(&stage, 1);
-    struct cache *cache;
-    assert_int_equal(cache_create(&cache, stage.memory, NULL), 0);
-    assert_int_equal(cache_join(cache, stage.loop), 0);
-    cache_view(cache, &view);
-    struct stage bare = stage;
-    bare.cache = cache;
+    struct stage bare = bare_of(&stage);
     put(&bare, "a/x|", "red", CACHE_PUT_MEMORY);
     put(&bare, "a/y|", "blue", CACHE_PUT_MEMORY);
     put(&bare, "a/y|v1", "blue", CACHE_PUT_MEMORY);
@@ -529,23 +552,52 @@ static void without_a_disk(void **state)
     assert_int_equal(look(&bare, "a/x|"), NOWHERE);
     assert_int_equal(look(&bare, "a/y|"), FRESH);
     /* Never more records than what a round of sweeping leaves. */
-    char text[40];
-    for (unsigned i = 0; i < 3000; i++) {
-        snprintf(text, sizeof text, "p%u/", i);
-        assert_int_equal(purge(&bare, text, "", false), 0);
-    }
+    purge_others(&bare, 3000);
     struct purges_stats stats;
-    cache_purge_stats(cache, &stats);
+    cache_purge_stats(bare.cache, &stats);
     assert_true(stats.records <= 512 && stats.widened == 0);
     assert_int_equal(look(&bare, "a/y|"), FRESH);
     assert_int_equal(purge_object(&bare, "a/y|"), 0);
     assert_int_equal(look(&bare, "a/y|"), NOWHERE);
     assert_int_equal(look(&bare, "a/y|v1"), NOWHERE);
-    struct answer has_left = {0};
-    cache_leave(cache, stage.loop, left, &has_left);
-    await(&stage, &has_left);
-    cache_destroy(cache);
+    bare_end(&bare);
     end(&stage);
+}
+
+static unsigned count_found(struct stage *stage, unsigned of, enum found found)
+{
+    char text[40];
+    unsigned count = 0;
+    for (unsigned i = 0; i < of; i++) {
+        snprintf(text, sizeof text, "s/%u|", i);
+        count += look(stage, text) == found;
+    }
+    return count;
+}
+
+/* What a soft purge made stale outlasts the round of sweeping that it came in, whatever share it lies in, and
+ * is never fresh again. */
+static void stale_in_memory(void **state)
+{
+    (void)state;
+    for (unsigned before = 0; before <= 100; before += 100) {
+        struct stage stage;
+        begin(&stage, 1);
+        struct stage bare = bare_of(&stage);
+        char text[40];
+        purge_others(&bare, before);
+        for (unsigned i = 0; i < 200; i++) {
+            snprintf(text, sizeof text, "s/%u|", i);
+            put(&bare, text, "blue", CACHE_PUT_MEMORY);
+        }
+        assert_int_equal(purge(&bare, "s/", "", true), 0);
+        purge_others(&bare, 255 - before); /* to the end of the round */
+        assert_int_equal(count_found(&bare, 200, STALE), 200);
+        purge_others(&bare, 600);
+        assert_int_equal(count_found(&bare, 200, FRESH), 0);
+        bare_end(&bare);
+        end(&stage);
+    }
 }
 
 /* A device that can't take the record: the answer says that it is not durable, and nothing it holds is
@@ -816,6 +868,7 @@ int main(void)
         cmocka_unit_test(stale_is_not_carried),
         cmocka_unit_test(the_table_stays_bounded),
         cmocka_unit_test(without_a_disk),
+        cmocka_unit_test(stale_in_memory),
         cmocka_unit_test(a_device_that_fails),
         cmocka_unit_test(a_damaged_record),
         cmocka_unit_test(many_threads),
