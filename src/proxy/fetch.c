@@ -148,7 +148,8 @@ static void when_idle(struct flight_waiter *waiter)
         request_deliver(request);
 }
 
-/* RFC 9110 15.2: for whoever led it here. */
+/* RFC 9110 15.2: for whoever led it here. Of a generic HTTP origin only: what S3 would say so is not for
+ * clients, whose answers are ours and mostly asked with other fields than they sent. */
 static void interim_arrived(struct flight_waiter *waiter, const struct origin_head *head)
 {
     struct request *request = CONTAINER_OF(waiter, struct request, waiter);
@@ -162,7 +163,7 @@ static bool waiter_ready(struct request *request)
 {
     CHECK(!request->waiter.flight);
     request->waiter.loop = request->worker->loop;
-    request->waiter.interim = interim_arrived;
+    request->waiter.interim = request->bucket->settings->http.on ? interim_arrived : NULL;
     request->waiter.wake = flight_waiter_idle(&request->waiter) ? woken : when_idle;
     return flight_waiter_idle(&request->waiter);
 }

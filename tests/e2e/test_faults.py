@@ -121,6 +121,14 @@ def see(ours, key, spec, seeds=(1,)):
     return "cut" if answer.cut else answer.status
 
 
+def test_hints_of_s3_end_here(stage):
+    """RFC 9110 15.2 has 1xx answers forwarded; what S3's stand for is ours to answer."""
+    ours, _ = stage
+    with Wire(ours.port) as wire:
+        wire.request("/bad/early-hints/ends-here")
+        assert wire.head().status == 200
+
+
 @pytest.mark.parametrize("fault,spec,first,second", TABLE, ids=[f"{row[0]} {row[1] or 'whole'}" for row in TABLE])
 def test_what_the_client_sees(stage, fault, spec, first, second):
     ours, _ = stage
