@@ -15,6 +15,7 @@ import truth
 
 ANSWER_SECONDS = 90
 PIECE = 1 << 18
+INLINE_MAX = 16 << 10  # a body up to here lies in its head's item, which is put once it is whole
 
 
 class Wrong(Exception):
@@ -308,9 +309,7 @@ class Run:
         if manner < 0.02:  # gone before the answer; its flight may go on, and others join it
             await asyncio.sleep(rng.choice([0, 0.001, 0.01]))
             client.close(abort=rng.random() < 0.5)
-            self.counts["aborted"] += 1
-            asyncio.get_running_loop().call_later(3, request.target.answered, request)
-            request.target.pending[request] = request.since
+            self.leave(request)
             return
         try:
             answer = await client.head()
@@ -321,18 +320,25 @@ class Run:
             self.counts["unanswered while down"] += 1
             return
         headed = time.monotonic()
-        request.target.answered(request)
+        if (answer.length or 0) > INLINE_MAX:  # a smaller one's flight is joined until it is whole
+            request.target.answered(request)
         if manner < 0.08 and answer.length and request.method == "GET" and answer.status != 304:
             answer.body += await self.some(client, rng.randrange(answer.length + 1))
             answer.cut = True
             client.close(abort=rng.random() < 0.5)
-            self.counts["aborted"] += 1
+            self.leave(request)
             self.judge(request, answer, headed, ours=True)
             return
         await client.body(answer, request.method, self.slow(rng) if manner < 0.12 else None)
         self.judge(request, answer, headed)
         if answer.cut or answer.closes:
             client.close()
+
+    def leave(self, request):
+        """The client is gone; what it asked for is perhaps still coming, and who joins gets it as old as that."""
+        self.counts["aborted"] += 1
+        request.target.pending[self.counts["aborted"]] = request.since
+        asyncio.get_running_loop().call_later(3, request.target.answered, self.counts["aborted"])
 
     def slow(self, rng):
         until = time.monotonic() + rng.uniform(0.1, 3)
