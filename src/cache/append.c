@@ -13,11 +13,16 @@
 
 /* ---- places, under lock ---- */
 
-/* The last free segments are kept for what reclaiming carries forward, or overload would wash out the hottest
- * items. */
+/* Under overload the last free segment is kept for what reclaiming carries forward, or the hottest items
+ * would be washed out. */
+static bool segment_free(const struct device *device, bool may_wait)
+{
+    return device->free_count > (may_wait && device->free_target > 1 ? 1 : 0);
+}
+
 static struct filling *filling_open(struct device *device, bool may_wait)
 {
-    if (device->free_count <= (may_wait ? DEVICE_FREE_RESERVED : 0))
+    if (!segment_free(device, may_wait))
         return NULL;
     struct filling *filling = calloc(1, sizeof *filling);
     if (filling == NULL)
@@ -32,9 +37,18 @@ static struct filling *filling_open(struct device *device, bool may_wait)
     atomic_store(&segment->generation, filling->generation);
     device->live[(device->live_at + device->live_count++) % device->segment_count] = filling->segment;
     device->open = filling;
-    if (device->free_count < DEVICE_FREE_TARGET)
+    if (device->free_count < device->free_target)
         device_wake(device);
     return filling;
+}
+
+/* Bytes are given out; reclaiming may be due when little is left. */
+static void use_bytes(struct device *device, struct filling *filling, uint32_t bytes)
+{
+    bool was_late = device_segment_late(device, filling->used);
+    filling->used += bytes;
+    if (!was_late && device_segment_late(device, filling->used))
+        device_wake(device);
 }
 
 /* Where the next item of that kind would start. */
@@ -55,6 +69,17 @@ static bool fits(const struct device *device, const struct filling *filling, con
     uint64_t end = segment_blocks_up((uint64_t)next_offset(device, filling, entry) + entry->item_len);
     return filling->row_count < device->rows_max &&
            end + segment_table_len(filling->row_count + 1) <= device->segment_bytes;
+}
+
+/* Would the entry lie where there must be room for what is carried, while no other segment is free? */
+static bool needs_carry_room(const struct device *device, const struct writing *entry)
+{
+    const struct filling *filling = device->open;
+    if (filling == NULL || !fits(device, filling, entry))
+        return false;
+    uint64_t end = segment_blocks_up((uint64_t)next_offset(device, filling, entry) + entry->item_len) +
+                   segment_table_len(filling->row_count + 1);
+    return device->carrying || device->segment_bytes - end < device->carry_room;
 }
 
 static bool row_room(struct filling *filling)
@@ -103,7 +128,7 @@ static bool place_large(
         return false;
     write->len = entry->item_len;
     write->closed = true;
-    filling->used += entry->item_len;
+    use_bytes(device, filling, entry->item_len);
     entry->place = write->offset;
     append->at = write->buffer;
     append->fill = write;
@@ -139,9 +164,11 @@ static bool place_small(struct device *device, struct filling *filling, struct w
 static bool place(
     struct device *device, struct writing *entry, struct append *append, bool may_wait, uint64_t now_ns)
 {
-    if (may_wait && device->carrying && device->free_count == 0)
-        return false; /* what is left of the open segment is for what is being carried */
+    if (may_wait && device->free_count == 0 && needs_carry_room(device, entry))
+        return false;
     while (device->open == NULL || !fits(device, device->open, entry)) {
+        if (!segment_free(device, may_wait))
+            return false; /* what is left of the open one is for what is carried */
         if (device->open != NULL)
             append_seal(device, &append->ready);
         if (filling_open(device, may_wait) == NULL)
@@ -213,6 +240,10 @@ void append_entry(
         return;
     list_push_back(&device->waiting, &entry->node);
     device->waiting_in++;
+    if (atomic_load(&device->disk->waiting_bytes) > device->disk->waiting_limit_bytes / 8) {
+        device->free_target = DEVICE_FREE_TARGET_MAX;
+        device->calm = 0;
+    }
     device_wake(device);
 }
 
@@ -225,7 +256,7 @@ void append_close_batch(struct device *device, struct list_node *ready)
     uint32_t used = batch->used;
     batch->len = segment_blocks_up(used);
     batch->closed = true;
-    filling->used += batch->len;
+    use_bytes(device, filling, batch->len);
     filling->batch = NULL;
     memset(batch->buffer + used, 0, batch->len - used);
     if (batch->copies == 0)

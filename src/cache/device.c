@@ -62,6 +62,8 @@ void device_reset(struct device *device)
     device->forgotten = NULL;
     device->forgotten_count = device->forgotten_capacity = 0;
     device->live_at = device->live_count = device->free_count = 0;
+    device->free_target = 1;
+    device->calm = 0;
     device->spoiled = device->missed_remove = device->gave_up = false;
     device->write_errors = device->reads_lost = 0;
     device->dead_segment = UINT32_MAX;
@@ -111,6 +113,13 @@ static uint64_t age_of(void *context, uint64_t place)
 struct index_age device_age(struct device *device)
 {
     return (struct index_age){age_of, device};
+}
+
+bool device_segment_late(const struct device *device, uint32_t used)
+{
+    uint32_t margin = device->segment_bytes / 16;
+    margin = margin > DEVICE_LATE_BYTES ? margin : DEVICE_LATE_BYTES;
+    return device->segment_bytes - used <= device->carry_room + margin;
 }
 
 bool device_in_service(const struct device *device)

@@ -69,8 +69,9 @@
 #define DEVICE_BATCH_MEMORY ((size_t)DEVICE_BATCHES_MAX * DEVICE_BATCH_BYTES)
 #define DEVICE_BATCH_AGE_NS (200 * NS_PER_MS)
 #define DEVICE_OP_BYTES (1u << 20)
-#define DEVICE_FREE_TARGET 3
-#define DEVICE_FREE_RESERVED 1
+#define DEVICE_FREE_TARGET_MAX 3
+#define DEVICE_CALM_SEGMENTS 16
+#define DEVICE_LATE_BYTES (512u << 10)
 #define DEVICE_FORGOTTEN_MAX (1u << 20)
 #define WRITING_CHAINS 8192
 #define RECENT_SLOTS 4096
@@ -220,6 +221,10 @@ struct device {
     struct filling *open;                /* lock: what follows */
     uint32_t *live, live_at, live_count; /* ring of segments, oldest first, the open one last */
     uint32_t *free, free_count;          /* stack */
+    /* How many segments are to be free, and for how many in a row no put waited while an eighth of
+     * the write buffer did (reclaim.c); what the last reclaimed one had to carry, at most a quarter of a
+     * segment. */
+    uint32_t free_target, calm, carry_room;
     uint64_t next_generation, generation_limit, next_ticket;
     unsigned batches_used; /* not completed; small items wait beyond DEVICE_BATCHES_MAX */
     uint32_t dead_segment; /* declared dead, but the superblock could not be written; UINT32_MAX: none */
@@ -264,6 +269,8 @@ uint64_t device_segment_place(const struct device *device, uint32_t segment);
 uint32_t device_segment_of(const struct device *device, uint64_t place);
 uint64_t device_hash(const struct device *device, enum item_kind kind, struct bytes key);
 struct index_age device_age(struct device *device);
+/* Under lock: is what is left of the open segment, filled so far, little more than what is carried? */
+bool device_segment_late(const struct device *device, uint32_t used);
 bool device_in_service(const struct device *device);
 /* Under lock: in service, or closing and well: what was accepted is still written. */
 bool device_takes(const struct device *device);

@@ -1,13 +1,20 @@
 /*
  * Reclaiming the oldest segment: read its rows, carry forward what is used, take the rest out of the index,
  * declare it dead (synced), wait for its readers, give its place back. One at a time, on the home loop,
- * whenever fewer than DEVICE_FREE_TARGET segments are free.
+ * whenever fewer than device->free_target segments are free.
+ *
+ * When: a free segment is a share of the device that holds nothing, so there is none but the open one, and
+ * the oldest goes when what is left of that is little more than what will be carried (device_segment_late).
+ * Puts that come meanwhile wait in the write buffer. Once they do while an eighth of that waits,
+ * DEVICE_FREE_TARGET_MAX are kept free, until reclaiming has kept up for DEVICE_CALM_SEGMENTS.
  *
  * An item is carried if the index still names this very place (so it is the newest, and hidden by no remove),
  * no purge hides it, hard or soft (its record may be gone before the item's new place is), and it was read
- * since it was written, or lies in the memory tier; at most a quarter of a segment. The check is made again
- * under the lock that gives the new place. While recovery runs nothing is carried: what hides an item may not
- * have been read yet.
+ * since it was written, or lies in the memory tier; at most a quarter of a segment. Where all that was read
+ * once would be more than that, it must have been read twice, or three times: a scan or a loop reads
+ * everything once, and a quarter of it at random is worth nothing. The check is made again under the lock
+ * that gives the new place. While recovery runs nothing is carried: what hides an item may not have been read
+ * yet.
  */
 #include <stdlib.h>
 
@@ -22,7 +29,8 @@
 struct reclaim {
     struct device *device;
     struct rows rows;
-    uint32_t next, carried_bytes;
+    uint32_t next, carried_bytes, wanted_bytes;
+    unsigned uses_min;        /* what is carried was read so often */
     uint64_t old_place, hash; /* of the item being carried */
     uint8_t *window;
     uint32_t window_at, window_len;
@@ -42,6 +50,17 @@ static const struct segment_row *row_now(const struct reclaim *reclaim)
 static uint64_t place_of(const struct reclaim *reclaim, const struct segment_row *row)
 {
     return device_segment_place(reclaim->device, reclaim->rows.segment) + row->offset;
+}
+
+/* Of a segment, what may be carried. */
+static uint32_t carry_most(const struct device *device)
+{
+    return device->segment_bytes / 4;
+}
+
+static uint32_t row_bytes(const struct segment_row *row)
+{
+    return segment_item_len(row->key_len, row->value_len);
 }
 
 static void prefetch_ahead(const struct reclaim *reclaim, uint32_t row)
@@ -77,6 +96,10 @@ static void free_when_unpinned(struct reclaim *reclaim)
     CHECK(segment->state == SEGMENT_DEAD);
     segment->state = SEGMENT_FREE;
     device->free[device->free_count++] = reclaim->rows.segment;
+    if (device->free_target > 1 && ++device->calm >= DEVICE_CALM_SEGMENTS) {
+        device->free_target--;
+        device->calm = 0;
+    }
     device->generation_limit = device->super.generation_bound;
     pthread_mutex_unlock(&device->lock);
     counter_add(&device->stats.reclaimed, 1);
@@ -130,6 +153,8 @@ static void declare_dead(struct reclaim *reclaim)
     device->live_count--;
     device->segments[segment].state = SEGMENT_DEAD;
     device->carrying = false;
+    device->carry_room =
+        carry_most(device) < reclaim->wanted_bytes ? carry_most(device) : reclaim->wanted_bytes;
     device->super.generation_bound = device->next_generation + device->segment_count + 1;
     pthread_mutex_unlock(&device->lock);
     if (reclaim->rows.generation + 1 > device->super.dead_below)
@@ -207,9 +232,9 @@ static int consider(struct reclaim *reclaim)
     struct index_entry entry;
     if (!is_current(reclaim, row, &entry))
         return 0;
-    if (reclaim->carried_bytes + segment_item_len(row->key_len, row->value_len) > device->segment_bytes / 4)
+    if (reclaim->carried_bytes + row_bytes(row) > carry_most(device))
         return 0;
-    if (entry.use == 0 && !memory_may_hold(device->disk->memory, row->sequence))
+    if (entry.use < reclaim->uses_min && !memory_may_hold(device->disk->memory, row->sequence))
         return 0;
     uint32_t header = SEGMENT_HEADER_FIXED + row->key_len + 8 * segment_checksum_count(row->value_len);
     if (row->offset < reclaim->window_at || row->offset + header > reclaim->window_at + reclaim->window_len)
@@ -219,8 +244,9 @@ static int consider(struct reclaim *reclaim)
     if (segment_item_decode(&item, from, device->seed, place_of(reclaim, row)) < 0)
         return 0;
     struct item_key key = {item.kind, item.key};
-    if (entry.use == 0 && !memory_has(device->disk->memory, key))
+    if (entry.use < reclaim->uses_min && !memory_has(device->disk->memory, key))
         return 0;
+    reclaim->wanted_bytes += row_bytes(row);
     reclaim->old_place = entry.place;
     reclaim->hash = row->hash;
     return reader_start(device, device->home, key, 0, UINT32_MAX, true, carry_read, reclaim) != NULL;
@@ -273,13 +299,32 @@ static void carry_next(struct reclaim *reclaim)
     declare_dead(reclaim);
 }
 
+/* The fewest uses with which all that were read so often fit what may be carried. */
+static unsigned uses_min(struct reclaim *reclaim)
+{
+    uint64_t bytes[4] = {0};
+    struct index_entry entry;
+    for (uint32_t i = 0; i < reclaim->rows.count; i++) {
+        const struct segment_row *row = &reclaim->rows.rows[i];
+        prefetch_ahead(reclaim, i);
+        if (is_current(reclaim, row, &entry))
+            bytes[entry.use] += row_bytes(row);
+    }
+    unsigned uses = 3;
+    for (uint64_t sum = bytes[3]; uses > 1 && sum + bytes[uses - 1] <= carry_most(reclaim->device); uses--)
+        sum += bytes[uses - 1];
+    return uses;
+}
+
 static void rows_loaded(struct rows *rows)
 {
     struct device *device = rows->device;
+    struct reclaim *reclaim = rows->context;
+    reclaim->uses_min = uses_min(reclaim);
     pthread_mutex_lock(&device->lock);
     device->carrying = true;
     pthread_mutex_unlock(&device->lock);
-    carry_next(rows->context);
+    carry_next(reclaim);
 }
 
 /* ---- the beginning ---- */
@@ -288,7 +333,9 @@ static void rows_loaded(struct rows *rows)
 static bool oldest(struct device *device, uint32_t *segment)
 {
     pthread_mutex_lock(&device->lock);
-    bool due = device->free_count < DEVICE_FREE_TARGET && device->live_count > 0 &&
+    bool late = device->free_target > 1 || device->open == NULL || !list_empty(&device->waiting) ||
+                device_segment_late(device, device->open->used);
+    bool due = late && device->free_count < device->free_target && device->live_count > 0 &&
                device->dead_segment == UINT32_MAX;
     if (due) {
         *segment = device->live[device->live_at];
