@@ -116,7 +116,8 @@ static bool apply(struct recovery *recovery, struct rows *rows)
     uint32_t until =
         recovery->row + ROWS_PER_STEP < rows->count ? recovery->row + ROWS_PER_STEP : rows->count;
     pthread_mutex_lock(&device->lock);
-    bool alive = device->segments[rows->segment].state == SEGMENT_SEALED &&
+    /* Of an earlier life, and not reclaimed since: places may have been used again by now. */
+    bool alive = rows->generation < first && device->segments[rows->segment].state == SEGMENT_SEALED &&
                  atomic_load(&device->segments[rows->segment].generation) == rows->generation;
     if (alive && recovery->row == 0 && rows->result < 0)
         drop_older(device, rows->generation);

@@ -224,6 +224,42 @@ static void too_many_purges(void **state)
     end(&stage);
 }
 
+/* So much is put while the tables are being read that their places are used again: those of this life are no
+ * business of recovery. */
+static void overtaken(void **state)
+{
+    (void)state;
+    enum { PAIRS = 200, GONE = 10000 };
+    struct stage stage;
+    stage_init(&stage, 40 * MIB);
+    stage.driver = IO_FAKE;
+    assert_int_equal(stage_open(&stage), 0);
+    for (uint64_t i = 0; i < 200; i++)
+        while (stage_put(&stage, FILLER + i, 1, LARGE) != 0)
+            stage_turn(&stage);
+    assert_int_equal(stage_flush(&stage), 0);
+    stage_crash(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    reads_fail(&stage, 10 * MIB, 40 * MIB, 40);
+    unsigned overlapped = 0, done = 0;
+    for (uint64_t i = 0; i < PAIRS; i++) {
+        uint8_t buf[64];
+        while (stage_put(&stage, GONE + i, 1, LARGE) != 0)
+            stage_turn(&stage);
+        struct item_key key = stage_key(GONE + i, buf);
+        assert_int_equal(disk_remove(stage.disk, stage.loop, key, counted, &done), 0);
+        overlapped = stage_stats(&stage).recovering > 0 ? (unsigned)i : overlapped;
+    }
+    while (done < PAIRS)
+        stage_turn(&stage);
+    stage_settle(&stage);
+    print_message("recovery ended after %u of %u puts\n", overlapped, PAIRS);
+    assert_true(overlapped > 170);
+    for (uint64_t i = 0; i < PAIRS; i++)
+        assert_int_equal(stage_version(&stage, GONE + i), E_MISSING);
+    end(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +270,7 @@ int main(void)
         cmocka_unit_test(amid_a_scan),
         cmocka_unit_test(a_hole),
         cmocka_unit_test(too_many_purges),
+        cmocka_unit_test(overtaken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
