@@ -145,15 +145,16 @@ static void left(void *context)
     turn_end(context);
 }
 
+/* One that was started and is out again by now is tried again as any other. */
 static void attached_all(struct disk *disk)
 {
     disk->turn.result = E_UNSUPPORTED;
     for (unsigned i = 0; i < disk->device_count; i++) {
-        if (device_in_service(disk->devices[i]))
+        if (usable(disk->devices[i]))
             disk->turn.result = 0;
     }
     for (unsigned i = 0; i < disk->owner_count; i++)
-        if (disk->owners[i].device != NULL && !device_in_service(disk->owners[i].device))
+        if (disk->owners[i].device != NULL && !usable(disk->owners[i].device))
             disk->owners[i].device = NULL;
     if (disk->turn.result < 0) {
         disk->owner_count = 0;
