@@ -1,0 +1,119 @@
+/* What reclaiming costs and keeps, on the fake: how full the device is, and what is carried of what was read.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "disk_stage.h"
+
+#define MIB (UINT64_C(1) << 20)
+enum { LEN = 60000 };
+
+static void begin(struct stage *stage)
+{
+    stage_init(stage, 40 * MIB);
+    stage->config.expected_item_bytes = LEN / 2; /* the index is no limit */
+    assert_int_equal(stage_open(stage), 0);
+}
+
+static void end(struct stage *stage)
+{
+    struct disk_stats stats = stage_stats(stage);
+    assert_int_equal(stats.corrupt, 0);
+    assert_int_equal(stage_close(stage), 0);
+    assert_int_equal(io_destroy(stage->io), 0);
+    unlink(stage->config.devices[0].path);
+}
+
+static void put(struct stage *stage, uint64_t key)
+{
+    while (stage_put(stage, key, 1, LEN) == E_EXHAUSTED) /* the write buffer is full */
+        stage_turn(stage);
+}
+
+static double share_filled(struct stage *stage)
+{
+    struct disk_stats stats = stage_stats(stage);
+    return (double)(stats.items * LEN) / (double)(stats.segments * stats.segment_bytes);
+}
+
+/* Puts that reclaiming keeps up with: little more than the open segment of 37 holds nothing. */
+static void slow_puts_use_all_of_the_device(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    uint64_t key = 0;
+    while (stage_stats(&stage).reclaimed_segments < 20) {
+        put(&stage, key++);
+        stage_settle(&stage);
+    }
+    double least = 1;
+    while (stage_stats(&stage).reclaimed_segments < 80) {
+        put(&stage, key++);
+        stage_settle(&stage);
+        double share = share_filled(&stage);
+        least = share < least ? share : least;
+    }
+    print_message("at least %.1f %% of the device held items\n", 100 * least);
+    assert_true(least > 0.9);
+    end(&stage);
+}
+
+/* Puts as fast as they are taken: segments are kept free, nothing is lost, and later it is all used again. */
+static void a_burst_passes(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    uint64_t key = 0;
+    while (key < 4000)
+        put(&stage, key++);
+    stage_settle(&stage);
+    uint64_t reclaimed = stage_stats(&stage).reclaimed_segments;
+    while (stage_stats(&stage).reclaimed_segments < reclaimed + 60) {
+        put(&stage, key++);
+        stage_settle(&stage);
+    }
+    assert_true(share_filled(&stage) > 0.9);
+    for (uint64_t back = 1; back <= 500; back++)
+        assert_int_equal(stage_get(&stage, key - back, 1, LEN), 0);
+    assert_int_equal(stage_stats(&stage).dropped_index, 0);
+    end(&stage);
+}
+
+/* Of what was read once since it was written all is carried while it fits, and none of it when everything
+ * was. */
+static void what_was_read_once(void **state)
+{
+    (void)state;
+    for (unsigned every = 1; every <= 8; every += 7) {
+        struct stage stage;
+        begin(&stage);
+        for (uint64_t key = 0; key < 1500; key++) {
+            put(&stage, key);
+            stage_settle(&stage);
+            if (key % every == 0)
+                assert_int_equal(stage_get(&stage, key, 1, LEN), 0);
+        }
+        struct disk_stats stats = stage_stats(&stage);
+        print_message("every %uth read: carried %lu\n", every, (unsigned long)stats.carried);
+        assert_true(every == 1 ? stats.carried == 0 : stats.carried > 0);
+        end(&stage);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slow_puts_use_all_of_the_device),
+        cmocka_unit_test(a_burst_passes),
+        cmocka_unit_test(what_was_read_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
