@@ -430,7 +430,8 @@ static struct writing *waiting_next(struct device *device, struct append *append
     append->opened_batch = false;
     if (try_place(device, entry, append, true, now_ns)) {
         device->waiting_out++;
-        flush_waiting_moved(device);
+        if (flush_waiting_moved(device))
+            append_close_batch(device, &append->ready);
         return entry;
     }
     list_push_front(&device->waiting, &entry->node);

@@ -384,8 +384,9 @@ bool writing_is_newest(struct device *device, const struct writing *entry);
 void flush_ticket(struct device *device, struct write *write);
 /* Under lock. */
 void flush_ticket_done(struct device *device, struct write *write);
-/* Entries left the queue: placed, or lost. */
-void flush_waiting_moved(struct device *device);
+/* Entries left the queue: placed, or lost. True if a flush waits no longer for the queue, but for its writes:
+ * it is for the caller to close the batch. */
+bool flush_waiting_moved(struct device *device);
 void flush_waiting_lost(struct device *device);
 /* Everything that has a place, a ticket or waits now is durable at done, on this worker's loop. `flush` is
  * the caller's, and the device's until then. */

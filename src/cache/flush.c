@@ -51,14 +51,17 @@ void flush_ticket_done(struct device *device, struct write *write)
     check(device);
 }
 
-void flush_waiting_moved(struct device *device)
+bool flush_waiting_moved(struct device *device)
 {
+    bool moved = false;
     while (!list_empty(&device->held) && flush_of(device->held.next)->waiting_before <= device->waiting_out) {
         struct flush *flush = flush_of(list_pop_front(&device->held));
         flush->barrier = device->next_ticket;
         list_push_back(&device->flushes, &flush->node);
+        moved = true;
     }
     check(device);
+    return moved;
 }
 
 void flush_waiting_lost(struct device *device)
