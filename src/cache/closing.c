@@ -241,7 +241,7 @@ static bool is_quiet(struct device *device)
         quiet = atomic_load(&device->segments[i].pins) == 0 && device->segments[i].state != SEGMENT_SEALING;
     pthread_mutex_unlock(&device->lock);
     write_submit_all(device->home, &ready);
-    return quiet && atomic_load(&device->reads_in_flight) == 0 && device->reclaim == NULL &&
+    return quiet && atomic_load(&device->reads_in_flight) == 0 && !reclaim_busy(device) &&
            device->recovery == NULL && device->retry_write.buffer == NULL &&
            !atomic_load(&device->home_posted) && !io_op_busy(&device->retry) && !io_op_busy(&device->room);
 }

@@ -319,7 +319,7 @@ static void retry_due(struct io_op *op)
 {
     struct device *device = CONTAINER_OF(op, struct device, retry);
     struct disk_worker *home = device->home;
-    bool quiet = list_empty(&device->tickets) && device->reclaim == NULL && device->recovery == NULL;
+    bool quiet = list_empty(&device->tickets) && !reclaim_busy(device) && device->recovery == NULL;
     if (op->result == 0 && atomic_load(&device->state) == DEVICE_OUT) {
         if (quiet && device_super_write_init(&device->retry_write, device, retried) == 0) {
             if (device->missed_remove)

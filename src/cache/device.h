@@ -252,7 +252,8 @@ struct device {
 
     struct batches batches;
 
-    struct reclaim *reclaim;   /* home loop */
+    /* Home loop: of the oldest segment; of the one before it, until its death is durable and felt. */
+    struct reclaim *reclaim, *declaring;
     struct recovery *recovery; /* home loop */
     struct opening *opening;   /* home loop; from device_open() to the end of device_start() */
     struct closing *closing;   /* home loop; made at open, so that closing can't fail for want of it */

@@ -1,7 +1,8 @@
 /*
  * Reclaiming the oldest segment: read its rows, carry forward what is used, take the rest out of the index,
- * declare it dead (synced), wait for its readers, give its place back. One at a time, on the home loop,
- * whenever fewer than device->free_target segments are free.
+ * declare it dead (synced), wait for its readers, give its place back. On the home loop, whenever fewer than
+ * device->free_target segments are free. While one is being declared the next one's rows may be read: each
+ * step waits behind the writes in flight, and puts would wait for their sum.
  *
  * When: a free segment is a share of the device that holds nothing, so there is none but the open one, and
  * the oldest goes when what is left of that is little more than what will be carried (device_segment_late).
@@ -32,6 +33,7 @@ struct reclaim {
     uint32_t next, carried_bytes, wanted_bytes;
     unsigned uses_min;        /* what is carried was read so often */
     uint64_t old_place, hash; /* of the item being carried */
+    bool carried;             /* all that is to be */
     uint8_t *window;
     uint32_t window_at, window_len;
     struct io_op op;
@@ -71,21 +73,29 @@ static void prefetch_ahead(const struct reclaim *reclaim, uint32_t row)
 
 /* ---- the end ---- */
 
-static void finish(struct reclaim *reclaim)
+static void destroy(struct reclaim *reclaim)
 {
-    struct device *device = reclaim->device;
-    device->reclaim = NULL;
     rows_free(&reclaim->rows);
     free(reclaim->window);
     free(reclaim->super.buffer);
     free(reclaim);
+}
+
+static void declare_dead(struct device *device);
+
+static void finish(struct device *device)
+{
+    destroy(device->declaring);
+    device->declaring = NULL;
     append_waiting(device, device->home);
+    if (device->reclaim != NULL && device->reclaim->carried)
+        declare_dead(device);
     device_wake(device);
 }
 
-static void free_when_unpinned(struct reclaim *reclaim)
+static void free_when_unpinned(struct device *device)
 {
-    struct device *device = reclaim->device;
+    struct reclaim *reclaim = device->declaring;
     struct device_segment *segment = &device->segments[reclaim->rows.segment];
     reclaim->waits_for_pins = true;
     atomic_store(&device->reclaim_waits, true);
@@ -103,7 +113,7 @@ static void free_when_unpinned(struct reclaim *reclaim)
     device->generation_limit = device->super.generation_bound;
     pthread_mutex_unlock(&device->lock);
     counter_add(&device->stats.reclaimed, 1);
-    finish(reclaim);
+    finish(device);
 }
 
 static void declared(struct device_super_write *write, int result)
@@ -112,7 +122,7 @@ static void declared(struct device_super_write *write, int result)
     struct device *device = reclaim->device;
     if (result == 0) {
         purges_passed(device->disk->purges, device->number, reclaim->rows.generation + 1);
-        free_when_unpinned(reclaim);
+        free_when_unpinned(device);
         return;
     }
     struct list_node ready, gone;
@@ -126,18 +136,18 @@ static void declared(struct device_super_write *write, int result)
     for (struct list_node *node; (node = list_pop_front(&gone)) != NULL;)
         writing_destroy(CONTAINER_OF(node, struct writing, node));
     write_submit_all(device->home, &ready);
-    finish(reclaim);
+    finish(device);
 }
 
-static void declare_dead(struct reclaim *reclaim)
+/* Its items leave the index. */
+static void evict(struct reclaim *reclaim)
 {
     struct device *device = reclaim->device;
-    uint32_t segment = reclaim->rows.segment;
     uint64_t evicted = 0;
     /* A scan may have missed what was put in this life, behind a write that failed. */
     bool partial = reclaim->rows.scanned && reclaim->rows.generation >= device->first_own_generation;
     if (reclaim->rows.result < 0 || partial) {
-        uint64_t from = device_segment_place(device, segment);
+        uint64_t from = device_segment_place(device, reclaim->rows.segment);
         evicted = index_sweep(device->index, from, from + device->segment_bytes);
     } else {
         for (uint32_t i = 0; i < reclaim->rows.count; i++) {
@@ -147,19 +157,35 @@ static void declare_dead(struct reclaim *reclaim)
         }
     }
     counter_add(&device->stats.evicted, evicted);
+}
+
+/* The one whose items are carried, unless another one is being declared, or could not be. */
+static void declare_dead(struct device *device)
+{
+    struct reclaim *reclaim = device->reclaim;
+    if (device->declaring != NULL)
+        return; /* finish() comes again */
+    device->reclaim = NULL;
+    if (device->dead_segment != UINT32_MAX) {
+        destroy(reclaim);
+        return;
+    }
+    device->declaring = reclaim;
+    evict(reclaim);
+    rows_free(&reclaim->rows);
+    free(reclaim->window);
+    reclaim->window = NULL;
     pthread_mutex_lock(&device->lock);
-    CHECK(device->live[device->live_at] == segment);
+    CHECK(device->live[device->live_at] == reclaim->rows.segment);
     device->live_at = (device->live_at + 1) % device->segment_count;
     device->live_count--;
-    device->segments[segment].state = SEGMENT_DEAD;
-    device->carrying = false;
-    device->carry_room =
-        carry_most(device) < reclaim->wanted_bytes ? carry_most(device) : reclaim->wanted_bytes;
+    device->segments[reclaim->rows.segment].state = SEGMENT_DEAD;
     device->super.generation_bound = device->next_generation + device->segment_count + 1;
     pthread_mutex_unlock(&device->lock);
     if (reclaim->rows.generation + 1 > device->super.dead_below)
         device->super.dead_below = reclaim->rows.generation + 1;
     device_super_write(&reclaim->super);
+    device_wake(device);
 }
 
 /* ---- carrying ---- */
@@ -285,6 +311,7 @@ static void window_load(struct reclaim *reclaim)
 
 static void carry_next(struct reclaim *reclaim)
 {
+    struct device *device = reclaim->device;
     while (reclaim->next < reclaim->rows.count && may_carry(reclaim)) {
         prefetch_ahead(reclaim, reclaim->next);
         int result = consider(reclaim);
@@ -296,7 +323,13 @@ static void carry_next(struct reclaim *reclaim)
         }
         reclaim->next++;
     }
-    declare_dead(reclaim);
+    reclaim->carried = true;
+    pthread_mutex_lock(&device->lock);
+    device->carrying = false;
+    device->carry_room =
+        carry_most(device) < reclaim->wanted_bytes ? carry_most(device) : reclaim->wanted_bytes;
+    pthread_mutex_unlock(&device->lock);
+    declare_dead(device);
 }
 
 /* The fewest uses with which all that were read so often fit what may be carried. */
@@ -335,7 +368,8 @@ static bool oldest(struct device *device, uint32_t *segment)
     pthread_mutex_lock(&device->lock);
     bool late = device->free_target > 1 || device->open == NULL || !list_empty(&device->waiting) ||
                 device_segment_late(device, device->open->used);
-    bool due = late && device->free_count < device->free_target && device->live_count > 0 &&
+    unsigned coming = device->declaring != NULL ? 1 : 0;
+    bool due = late && device->free_count + coming < device->free_target && device->live_count > 0 &&
                device->dead_segment == UINT32_MAX;
     if (due) {
         *segment = device->live[device->live_at];
@@ -372,11 +406,11 @@ void reclaim_start(struct device *device)
 
 void reclaim_wake(struct device *device)
 {
-    if (device->reclaim != NULL && device->reclaim->waits_for_pins)
-        free_when_unpinned(device->reclaim);
+    if (device->declaring != NULL && device->declaring->waits_for_pins)
+        free_when_unpinned(device);
 }
 
 bool reclaim_busy(const struct device *device)
 {
-    return device->reclaim != NULL;
+    return device->reclaim != NULL || device->declaring != NULL;
 }
