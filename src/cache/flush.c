@@ -46,7 +46,7 @@ void flush_ticket_done(struct device *device, struct write *write)
     list_remove(&write->ticket);
     if (write->failed) {
         fail(&device->flushes, write);
-        fail(&device->held, write); /* its items are queued again, behind what those wait for */
+        fail(&device->held, write); /* all: what they wait for is in it, or was when it came from the queue */
     }
     check(device);
 }
@@ -113,9 +113,10 @@ void flush_start(struct flush *flush, struct device *device, struct disk_worker 
         io_post(worker->loop, &flush->message);
     } else {
         append_close_batch(device, &ready);
-        flush->barrier = device->next_ticket;
+        bool held = !list_empty(&device->waiting);
+        flush->barrier = held ? UINT64_MAX : device->next_ticket; /* held: known when they leave the queue */
         flush->waiting_before = device->waiting_in;
-        list_push_back(list_empty(&device->waiting) ? &device->flushes : &device->held, &flush->node);
+        list_push_back(held ? &device->held : &device->flushes, &flush->node);
         check(device);
     }
     pthread_mutex_unlock(&device->lock);

@@ -285,6 +285,47 @@ static void a_sync_fails(void **state)
     end(&stage);
 }
 
+struct flushed {
+    bool done;
+    int result;
+};
+
+static void flushed(void *context, int result)
+{
+    *(struct flushed *)context = (struct flushed){true, result};
+}
+
+/* What a flush covers waits for a segment, gets its place, and can't be written while the rest still waits:
+ * it is to be written once more, behind what the flush waits for, so the flush fails. */
+static void a_write_fails_before_the_flush_is_out_of_the_queue(void **state)
+{
+    (void)state;
+    for (unsigned skip = 0; skip < 100; skip += 2) {
+        struct stage stage;
+        begin(&stage);
+        assert_int_equal(stage_open(&stage), 0);
+        for (uint64_t key = 100; key < 700; key++)
+            if (stage_put(&stage, key, 1, 100000) != 0)
+                stage_turn(&stage);
+        while (stage_put(&stage, 1, 1, 100000) != 0)
+            stage_turn(&stage);
+        stage_settle(&stage);
+        for (uint64_t key = 0; stage_put(&stage, key == 40 ? 1 : 1000 + key, 2, 100000) == 0;)
+            key++;
+        struct flushed answer = {0};
+        assert_int_equal(disk_flush(stage.disk, stage.loop, flushed, &answer), 0);
+        struct fake_fault fault = {.kinds = FAKE_WRITE, .error = -EIO, .skip = skip, .count = 1};
+        fake_disk_fail(stage.io, &fault);
+        while (!answer.done)
+            io_loop_turn(stage.loop, NS_PER_MS);
+        struct fake_disk_counts counts;
+        fake_disk_counts(stage.io, &counts);
+        assert_int_equal(counts.failed, 1);
+        assert_int_equal(answer.result, -EIO);
+        end(&stage);
+    }
+}
+
 /* One device can be neither read nor written and is refused, slowly; the other goes out meanwhile: that one
  * is retried, and the tier can be closed. */
 static void out_before_all_are_open(void **state)
@@ -335,6 +376,7 @@ int main(void)
         cmocka_unit_test(writes_stall),
         cmocka_unit_test(a_stall),
         cmocka_unit_test(a_sync_fails),
+        cmocka_unit_test(a_write_fails_before_the_flush_is_out_of_the_queue),
         cmocka_unit_test(a_stall_at_the_end),
         cmocka_unit_test(out_before_all_are_open),
     };
