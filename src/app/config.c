@@ -60,20 +60,32 @@ static void build_server(const struct config_reading *reading, struct settings *
 /* The same keys stand in a bucket and in each of its rules. */
 struct caching_ids {
     enum config_id enabled, ttl, ttl_overrides, heuristic_max, ignore, set_cookie, stale_while,
-        stale_if_error, honor_client;
+        stale_if_error, honor_client, status, status_ttl;
 };
 
 static const struct caching_ids bucket_ids = {KEY_BUCKET_CACHE_ENABLED, KEY_BUCKET_TTL,
     KEY_BUCKET_TTL_OVERRIDES, KEY_BUCKET_HEURISTIC_MAX, KEY_BUCKET_IGNORE, KEY_BUCKET_SET_COOKIE,
-    KEY_BUCKET_STALE_WHILE, KEY_BUCKET_STALE_IF_ERROR, KEY_BUCKET_HONOR_CLIENT};
+    KEY_BUCKET_STALE_WHILE, KEY_BUCKET_STALE_IF_ERROR, KEY_BUCKET_HONOR_CLIENT, KEY_STATUS_STATUS,
+    KEY_STATUS_TTL};
 static const struct caching_ids rule_ids = {KEY_RULE_ENABLED, KEY_RULE_TTL, KEY_RULE_TTL_OVERRIDES,
     KEY_RULE_HEURISTIC_MAX, KEY_RULE_IGNORE, KEY_RULE_SET_COOKIE, KEY_RULE_STALE_WHILE,
-    KEY_RULE_STALE_IF_ERROR, KEY_RULE_HONOR_CLIENT};
+    KEY_RULE_STALE_IF_ERROR, KEY_RULE_HONOR_CLIENT, KEY_RULE_STATUS_STATUS, KEY_RULE_STATUS_TTL};
+
+static void set_status(struct caching *caching, unsigned status, int64_t ttl_s)
+{
+    unsigned at = 0;
+    while (at < caching->status_count && caching->statuses[at].status != status)
+        at++;
+    CHECK(at < CACHING_STATUSES_MAX); /* config_check bounds the lists */
+    caching->status_count += at == caching->status_count;
+    caching->statuses[at] = (struct caching_status){(uint16_t)status, ttl_s};
+}
 
 /* What is given takes the place of what was. */
 static void apply_caching(
-    struct caching *caching, const struct config_value *values, const struct caching_ids *ids)
+    struct caching *caching, const struct config_scope *scope, const struct caching_ids *ids)
 {
+    const struct config_value *values = scope->values;
     static_assert(
         SET_COOKIE_STRIP == 0 && SET_COOKIE_PASS == 1 && SET_COOKIE_STORE == 2, "words of set_cookie");
     static_assert(
@@ -97,17 +109,9 @@ static void apply_caching(
         caching->stale_if_error_s = (int64_t)values[ids->stale_if_error].number;
     if (values[ids->honor_client].given)
         caching->honor_client = values[ids->honor_client].number != 0;
-}
-
-static void set_status(struct caching *caching, unsigned status, int64_t ttl_s)
-{
-    unsigned at = 0;
-    while (at < caching->status_count && caching->statuses[at].status != status)
-        at++;
-    if (at == CACHING_STATUSES_MAX)
-        return; /* said by config_check */
-    caching->status_count += at == caching->status_count;
-    caching->statuses[at] = (struct caching_status){(uint16_t)status, ttl_s};
+    for (unsigned i = 0; i < scope->status_count; i++)
+        set_status(caching, (unsigned)scope->statuses[i].values[ids->status].number,
+            (int64_t)scope->statuses[i].values[ids->status_ttl].number);
 }
 
 /* S3: objects that say nothing live for the configured time; what is not there is remembered for a moment.
@@ -126,10 +130,7 @@ static void build_caching(const struct config_scope *scope, uint64_t ttl_s, stru
         set_status(caching, 404, NEGATIVE_TTL_S);
         set_status(caching, 410, NEGATIVE_TTL_S);
     }
-    for (unsigned i = 0; i < scope->status_count; i++)
-        set_status(caching, (unsigned)scope->statuses[i].values[KEY_STATUS_STATUS].number,
-            (int64_t)scope->statuses[i].values[KEY_STATUS_TTL].number);
-    apply_caching(caching, scope->values, &bucket_ids);
+    apply_caching(caching, scope, &bucket_ids);
 }
 
 /* Where the cache is switched off, no rule switches it on. */
@@ -148,7 +149,7 @@ static bool build_rules(const struct config_scope *scope, const struct settings 
     for (unsigned i = 0; i < scope->rule_count && rules; i++) {
         rules[i] = (struct caching_rule){
             .pattern = scope->rules[i].values[KEY_RULE_PATTERN].text, .caching = bucket->caching};
-        apply_caching(&rules[i].caching, scope->rules[i].values, &rule_ids);
+        apply_caching(&rules[i].caching, &scope->rules[i], &rule_ids);
     }
     bucket->caching_rules = rules;
     bucket->caching_rule_count = rules ? scope->rule_count : 0;

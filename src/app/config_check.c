@@ -171,13 +171,39 @@ static void check_s3(struct config_reading *reading, unsigned index)
             "expected at most max_backoff_ms (%u)", (unsigned)values[KEY_S3_MAX_BACKOFF].number);
 }
 
+/* Of a bucket or rule; a status given twice would leave open which holds. */
+static void check_status_list(
+    struct config_reading *reading, const struct config_scope *scope, enum config_id id, const char *key)
+{
+    char path[96];
+    if (scope->status_count > CACHING_STATUS_LIST_MAX) {
+        CHECK_ERROR(reading, scope->statuses[CACHING_STATUS_LIST_MAX].line, key,
+            "expected at most %u statuses", CACHING_STATUS_LIST_MAX);
+        return;
+    }
+    for (unsigned i = 1; i < scope->status_count; i++) {
+        const struct config_value *own = &scope->statuses[i].values[id];
+        for (unsigned j = 0; j < i && own->number; j++)
+            if (scope->statuses[j].values[id].number == own->number) {
+                (void)snprintf(path, sizeof path, "%s[%u].status", key, i);
+                CHECK_ERROR(reading, own->line, path, "expected to be unique: status_ttl[%u] has %u too", j,
+                    (unsigned)own->number);
+                break;
+            }
+    }
+}
+
 static void check_statuses(struct config_reading *reading, unsigned index)
 {
-    char path[64];
     const struct config_scope *bucket = &reading->buckets[index];
-    if (bucket->status_count > CACHING_STATUSES_MAX - 2)
-        CHECK_ERROR(reading, bucket->line, bucket_key(path, sizeof path, index, "cache.status_ttl"),
-            "expected at most %u statuses", CACHING_STATUSES_MAX - 2);
+    char path[80], rule[64];
+    check_status_list(
+        reading, bucket, KEY_STATUS_STATUS, bucket_key(path, sizeof path, index, "cache.status_ttl"));
+    for (unsigned i = 0; i < bucket->rule_count; i++) {
+        (void)snprintf(rule, sizeof rule, "cache.rules[%u].status_ttl", i);
+        check_status_list(
+            reading, &bucket->rules[i], KEY_RULE_STATUS_STATUS, bucket_key(path, sizeof path, index, rule));
+    }
 }
 
 static void check_http(struct config_reading *reading, unsigned index)

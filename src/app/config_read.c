@@ -219,7 +219,7 @@ static void read_list(struct read_walk *walk, const struct config_key *key, cons
     } else if (strcmp(key->path, "buckets[].cache.rules") == 0) {
         walk->scope->rules = take_scopes(walk, node, &walk->scope->rule_count);
         read_elements(walk, node, walk->scope->rules);
-    } else if (strcmp(key->path, "buckets[].cache.status_ttl") == 0) {
+    } else if (strcmp(config_key_name(key), "status_ttl") == 0) {
         walk->scope->statuses = take_scopes(walk, node, &walk->scope->status_count);
         read_elements(walk, node, walk->scope->statuses);
     } else {

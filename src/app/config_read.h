@@ -12,7 +12,8 @@ struct config_scope {
     unsigned line;                       /* where the element begins */
     bool has_s3, has_http;               /* a bucket: its mapping s3, http was read */
     bool lacks_origin;                   /* a bucket that says nothing of the two, not even something wrong */
-    struct config_scope *rules, *statuses; /* a bucket: the elements of cache.rules and cache.status_ttl */
+    struct config_scope *rules;          /* a bucket: the elements of cache.rules */
+    struct config_scope *statuses;       /* a bucket or rule: the elements of its status_ttl */
     unsigned rule_count, status_count;
 };
 

@@ -181,6 +181,11 @@ const struct config_key config_keys[] = {
     RANGE(KEY_RULE_STALE_IF_ERROR, "buckets[].cache.rules[].stale_if_error_seconds", CONFIG_INTEGER, NULL, 0,
         UINT32_MAX),
     VALUE(KEY_RULE_HONOR_CLIENT, "buckets[].cache.rules[].honor_client_cache_control", CONFIG_BOOL, NULL),
+    LIST("buckets[].cache.rules[].status_ttl"),
+    REQUIRED_RANGE(
+        KEY_RULE_STATUS_STATUS, "buckets[].cache.rules[].status_ttl[].status", CONFIG_INTEGER, 300, 599),
+    REQUIRED_RANGE(KEY_RULE_STATUS_TTL, "buckets[].cache.rules[].status_ttl[].ttl_seconds", CONFIG_INTEGER, 0,
+        UINT32_MAX),
     VALUE(KEY_BUCKET_TAG_FIELD, "buckets[].cache.tag_field", CONFIG_STRING, NULL),
     OFF("buckets[].authorization", CONFIG_ANY, NULL),
     PART("buckets[].authorization.type"),

@@ -12,7 +12,9 @@
 
 #include "http/cache_control.h"
 
-#define CACHING_STATUSES_MAX 16
+/* In one list; and with what an S3 bucket remembers anyway, the bucket's list and a rule's. */
+#define CACHING_STATUS_LIST_MAX 14
+#define CACHING_STATUSES_MAX (2 + 2 * CACHING_STATUS_LIST_MAX)
 
 enum caching_set_cookie {
     SET_COOKIE_STRIP, /* stored without it, and sent without it */

@@ -391,6 +391,40 @@ static void test_cache(void **state)
     CHECK_CASES(table);
 }
 
+#define HTTP_CACHE_AT_7                                                                                      \
+    SERVER "buckets:\n- name: a\n  path_prefix: /a\n  http: {endpoint: 'http://h'}\n  cache:\n"
+#define STATUS(n) "{status: " #n ", ttl_seconds: 1}"
+#define STATUSES_7                                                                                           \
+    STATUS(400)                                                                                              \
+    "," STATUS(401) "," STATUS(402) "," STATUS(403) "," STATUS(404) "," STATUS(405) "," STATUS(406)
+#define STATUSES_15 STATUSES_7 ",\n" STATUSES_7 ",\n" STATUS(407) /* too many is all that is said */
+
+static void test_statuses(void **state)
+{
+    (void)state;
+    static const struct config_case table[] = {
+        {HTTP_CACHE_AT_7 "    status_ttl: [" STATUS(404) "," STATUS(404) "]\n",
+            "c:7: buckets[0].cache.status_ttl[1].status: expected to be unique: status_ttl[0] has 404 too"},
+        {HTTP_CACHE_AT_7 "    status_ttl: [" STATUSES_15 "]\n",
+            "c:9: buckets[0].cache.status_ttl: expected at most 14 statuses"},
+        {HTTP_CACHE_AT_7 "    rules: [{pattern: a, status_ttl: 5}]\n",
+            "c:7: buckets[0].cache.rules[0].status_ttl: expected a list of mappings"},
+        {HTTP_CACHE_AT_7 "    rules: [{pattern: a, status_ttl: [{status: 200, ttl: 5}]}]\n",
+            "c:7: buckets[0].cache.rules[0].status_ttl[0].status: expected an integer from 300 to 599, found "
+            "\"200\"\n"
+            "c:7: buckets[0].cache.rules[0].status_ttl[0].ttl: unknown key\n"
+            "c:7: buckets[0].cache.rules[0].status_ttl[0].ttl_seconds: required and missing: expected an "
+            "integer from 0 to 4294967295"},
+        {HTTP_CACHE_AT_7 "    rules:\n    - pattern: a\n    - pattern: b\n      status_ttl:\n      - " STATUS(
+             500) "\n      - " STATUS(500) "\n",
+            "c:12: buckets[0].cache.rules[1].status_ttl[1].status: expected to be unique: status_ttl[0] has "
+            "500 too"},
+        {HTTP_CACHE_AT_7 "    rules: [{pattern: a, status_ttl: [" STATUSES_15 "]}]\n",
+            "c:9: buckets[0].cache.rules[0].status_ttl: expected at most 14 statuses"},
+    };
+    CHECK_CASES(table);
+}
+
 static struct settings *load(const char *text)
 {
     struct config_errors errors;
@@ -497,6 +531,30 @@ static void test_values_in_force(void **state)
     config_free(s);
 }
 
+/* A rule's time for a status, then the bucket's, then what an S3 bucket has anyway. */
+static void test_times_by_status(void **state)
+{
+    (void)state;
+    struct settings *s = load(SERVER
+        "buckets:\n- name: a\n  path_prefix: /a\n  s3: {endpoint: 'file:///a'}\n  cache:\n"
+        "    status_ttl: [{status: 404, ttl_seconds: 1}, {status: 500, ttl_seconds: 2}]\n    rules:\n"
+        "    - {pattern: a, status_ttl: [{status: 500, ttl_seconds: 0}, {status: 403, ttl_seconds: 3}]}\n"
+        "    - {pattern: b, status_ttl: []}\n");
+    static const struct {
+        unsigned status;
+        int64_t bucket, rule;
+    } table[] = {{403, DELTA_SECONDS_NONE, 3}, {404, 1, 1}, {410, 10, 10}, {500, 2, 0}};
+    const struct bucket_settings *bucket = &s->buckets[0];
+    assert_int_equal(bucket->caching_rule_count, 2);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        unsigned status = table[i].status;
+        assert_int_equal(caching_status_ttl(&bucket->caching, status), table[i].bucket);
+        assert_int_equal(caching_status_ttl(&bucket->caching_rules[0].caching, status), table[i].rule);
+        assert_int_equal(caching_status_ttl(&bucket->caching_rules[1].caching, status), table[i].bucket);
+    }
+    config_free(s);
+}
+
 /* What a variable holds is text: it can't add keys, is no null and is not searched again. */
 static void test_variables_are_text(void **state)
 {
@@ -541,8 +599,10 @@ int main(void)
         cmocka_unit_test(test_secrets_are_not_shown),
         cmocka_unit_test(test_features_that_are_off),
         cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_statuses),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_values_in_force),
+        cmocka_unit_test(test_times_by_status),
         cmocka_unit_test(test_variables_are_text),
         cmocka_unit_test(test_many_errors_are_bounded),
     };
