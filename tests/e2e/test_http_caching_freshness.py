@@ -305,44 +305,6 @@ def test_5_2_1_5_no_store(start, origin):
     assert ask(ours.port, "/b/k").cache == "HIT"
 
 
-def test_rules_of_patterns(start, origin):
-    ours = start(b={"ttl_seconds": 0, "rules": [
-        {"pattern": "never/*", "enabled": False},
-        {"pattern": "*.css", "ttl_seconds": 600},
-        {"pattern": "over*", "ttl_seconds": 600, "ttl_overrides": True},
-        {"pattern": "cc*", "ignore": ["cache-control"], "ttl_seconds": 600},
-        {"pattern": "expires*", "ignore": ["expires"], "ttl_seconds": 600},
-        {"pattern": "targeted*", "ignore": ["targeted"]},
-        {"pattern": "cookie-pass", "set_cookie": "pass", "ttl_seconds": 600},
-        {"pattern": "cookie-store", "set_cookie": "store", "ttl_seconds": 600},
-        {"pattern": "guess*", "heuristic_max_seconds": 60},
-        {"pattern": "stale", "stale_while_revalidate_seconds": 600},
-    ]})
-    rows = [
-        ("plain", {}, "REVALIDATED"),
-        ("never/a", {"Cache-Control": "max-age=60"}, "BYPASS"),
-        ("a.css", {}, "HIT"),
-        ("b.css", {"Cache-Control": "max-age=0"}, "REVALIDATED"),
-        ("over", {"Cache-Control": "max-age=0", "Expires": "0"}, "HIT"),
-        ("over-no-store", {"Cache-Control": "no-store"}, "BYPASS"),
-        ("over-no-cache", {"Cache-Control": "no-cache"}, "REVALIDATED"),
-        ("cc", {"Cache-Control": "no-store"}, "HIT"),
-        ("cc-expires", {"Cache-Control": "max-age=60", "Expires": "0"}, "REVALIDATED"),
-        ("expires", {"Expires": "0"}, "HIT"),
-        ("targeted", {"CDN-Cache-Control": "max-age=60"}, "REVALIDATED"),
-        ("cookie-pass", {"Set-Cookie": "a=b"}, "BYPASS"),
-        ("cookie-store", {"Set-Cookie": "a=b"}, "HIT"),
-        ("stale", {"Cache-Control": "max-age=60", **STALE}, "HIT"),
-    ]
-    wrong = []
-    for key, fields, expected in rows:
-        origin.objects[key] = (b"x", fields)
-        answer = second(ours, key)
-        if answer.cache != expected or bool(answer.get("Set-Cookie")) != key.startswith("cookie"):
-            wrong.append((key, expected, answer))
-    assert not wrong, "\n".join(map(str, wrong))
-
-
 def test_a_missing_object_is_remembered(start, origin):
     """404 of an S3 bucket, for 10 s; and not 403. Purely in memory: a restart forgets it."""
     ours = start(b={}, c={"status_ttl": [{"status": 403, "ttl_seconds": 60}, {"status": 404, "ttl_seconds": 1}]})

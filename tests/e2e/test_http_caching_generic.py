@@ -301,41 +301,6 @@ def test_5_2_1_5_no_store(start, origin):
     assert [get(ours, "k").cache for _ in range(2)] == ["MISS", "HIT"]
 
 
-RULES = [
-    ("plain", 200, {"ETag": None}, "BYPASS"),
-    ("never/a", 200, FRESH, "BYPASS"),
-    ("fills", 200, {}, "HIT"),
-    ("fills/zero", 200, {"Cache-Control": "max-age=0"}, "REVALIDATED"),
-    ("over", 200, {"Cache-Control": "max-age=0"}, "HIT"),
-    ("over/private", 200, {"Cache-Control": "private"}, "BYPASS"),
-    ("cc", 200, {"Cache-Control": "no-store", "Expires": date(86_400)}, "HIT"),
-    ("unguessed", 200, {"Last-Modified": date(-100_000)}, "BYPASS"),
-    ("cookie/strip", 200, {**FRESH, "Set-Cookie": "a=b"}, "HIT"),
-    ("cookie/store", 200, {**FRESH, "Set-Cookie": "a=b"}, "HIT"),
-    ("status", 404, {"ETag": None}, "HIT"),
-    ("status/b", 500, {"ETag": None}, "HIT"),
-    ("status/c", 403, {"ETag": None}, "BYPASS"),
-]
-
-
-def test_rules_of_patterns(start, origin, tier):
-    ours = start(status_ttl=[{"status": 404, "ttl_seconds": 600}, {"status": 500, "ttl_seconds": 600}], rules=[
-        {"pattern": "/never/*", "enabled": False},
-        {"pattern": "/fills*", "ttl_seconds": 600},
-        {"pattern": "/over*", "ttl_seconds": 600, "ttl_overrides": True},
-        {"pattern": "/cc", "ignore": ["cache-control"]},
-        {"pattern": "/unguessed", "heuristic_max_seconds": 0},
-        {"pattern": "/cookie/strip", "set_cookie": "strip"},
-        {"pattern": "/cookie/store", "set_cookie": "store"}])
-    wrong = []
-    for key, status, fields, expected in RULES:
-        origin.objects[key] = (b"x", fields) if status == 200 else (lambda _, made=(status, b"x", fields): made)
-        answer = second(ours, key)
-        if (answer.status, answer.body, answer.cache) != (status, b"x", expected) or bool(answer.get("Set-Cookie")) != (key == "cookie/store"):
-            wrong.append((key, expected, answer))
-    assert not wrong, "\n".join(map(str, wrong))
-
-
 def test_no_body_at_all(start, origin, tier):
     """204 has none, and is stored all the same."""
     ours = start()

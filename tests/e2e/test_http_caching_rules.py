@@ -1,8 +1,10 @@
 """What is configured: each setting for a whole bucket and for a pattern of keys, of S3 buckets and of generic origins (docs/http-caching.md)."""
+import itertools
+
 import pytest
 
 import servers
-from scripted import Scripted
+from scripted import Scripted, date
 from wire import ask
 
 
@@ -32,6 +34,46 @@ def start(request, yatagarasu, origin, kind):
         return yatagarasu(made, cache={"cache_layers": [request.param], "disk": {"enabled": request.param == "disk"}})
 
     return started
+
+
+FRESH = {"Cache-Control": "max-age=60"}
+ZERO = {"Cache-Control": "max-age=0", "Expires": "0"}
+COOKIE = {**FRESH, "Set-Cookie": "a=b"}
+
+# What every bucket has; S3's would have a time to live else.
+BASE = {"s3": {"set_cookie": "store", "ttl_seconds": 0}, "http": {"set_cookie": "store"}}
+# A setting, and for what the origin says: X-Cache of the same question again with and without it.
+SETTINGS = {
+    "never": ({"enabled": False}, [(FRESH, "BYPASS", "HIT")]),
+    "fills": ({"ttl_seconds": 600}, [({}, "HIT", "REVALIDATED"), (ZERO, "REVALIDATED", "REVALIDATED")]),
+    "overrides": ({"ttl_seconds": 600, "ttl_overrides": True}, [
+        ({}, "HIT", "REVALIDATED"), (ZERO, "HIT", "REVALIDATED"), ({"Cache-Control": "no-store"}, "BYPASS", "BYPASS"),
+        ({"Cache-Control": "private"}, "BYPASS", "BYPASS"), ({"Cache-Control": "no-cache"}, "REVALIDATED", "REVALIDATED")]),
+    "cache-control": ({"ignore": ["cache-control"]}, [
+        ({"Cache-Control": "no-store", "Expires": date(86_400)}, "HIT", "BYPASS"), ({**FRESH, "Expires": "0"}, "REVALIDATED", "HIT")]),
+    "expires": ({"ignore": ["expires"]}, [({"Expires": date(86_400)}, "REVALIDATED", "HIT")]),
+    "targeted": ({"ignore": ["targeted"]}, [({"CDN-Cache-Control": "max-age=60"}, "REVALIDATED", "HIT")]),
+    "strip": ({"set_cookie": "strip"}, [(COOKIE, "HIT", "HIT")]),
+    "pass": ({"set_cookie": "pass"}, [(COOKIE, "BYPASS", "HIT")]),
+    "stale": ({"stale_while_revalidate_seconds": 600}, [({**FRESH, "Age": "100"}, "HIT", "REVALIDATED")]),
+}
+GENERIC = {"unguessed": ({"heuristic_max_seconds": 0}, [({"Last-Modified": date(-100_000)}, "BYPASS", "HIT")])}
+
+
+def test_settings(start, origin, kind):
+    settings = SETTINGS | (GENERIC if kind == "http" else {})
+    rules = [{"pattern": f"{name}/*", **made} for name, (made, _) in settings.items()]
+    ours = start(**{name: BASE[kind] | made for name, (made, _) in settings.items()}, patterns=BASE[kind] | {"rules": rules})
+    wrong = []
+    for name, (_, rows) in settings.items():
+        asked = [(name, f"whole-{name}", True), ("patterns", name, True), ("patterns", f"not-{name}", False)]
+        for (bucket, folder, has_it), (number, (fields, *expected)) in itertools.product(asked, enumerate(rows)):
+            origin.objects[f"{folder}/{number}"] = (b"x", fields)
+            answers = [ask(ours.port, f"/{bucket}/{folder}/{number}") for _ in range(2)]
+            has_cookie = "Set-Cookie" in fields and not (name == "strip" and has_it)
+            if any((a.status, a.body, bool(a.get("Set-Cookie"))) != (200, b"x", has_cookie) for a in answers) or answers[1].cache != expected[not has_it]:
+                wrong.append((bucket, folder, fields, *answers))
+    assert not wrong, "\n".join(map(str, wrong))
 
 
 def test_times_by_status(start, origin):
