@@ -33,9 +33,9 @@ static const char *parse_path(struct admin_purge *purge, struct bytes below)
 static const char *take_text(const json_t *value, uint8_t *to, struct bytes *text)
 {
     if (!json_is_string(value) || json_string_length(value) == 0)
-        return "\"prefix\" and \"tag\" are texts, and not empty";
+        return "\"prefix\", \"tag\", \"host\" and \"query\" are texts, and not empty";
     if (json_string_length(value) > ADMIN_PURGE_TEXT_MAX)
-        return "\"prefix\" or \"tag\" is longer than 1,024 bytes";
+        return "\"prefix\", \"tag\", \"host\" or \"query\" is longer than 1,024 bytes";
     memcpy(to, json_string_value(value), json_string_length(value));
     *text = bytes_of(to, json_string_length(value));
     return NULL;
@@ -47,8 +47,12 @@ static const char *take_member(struct admin_purge *purge, const char *key, const
         return take_text(value, purge->prefix, &purge->purge.prefix);
     if (strcmp(key, "tag") == 0)
         return take_text(value, purge->tag, &purge->purge.tag);
+    if (strcmp(key, "host") == 0)
+        return take_text(value, purge->host, &purge->purge.host);
+    if (strcmp(key, "query") == 0)
+        return take_text(value, purge->query, &purge->purge.query);
     if (strcmp(key, "soft") != 0)
-        return "the body's members are \"prefix\", \"tag\" and \"soft\"";
+        return "the body's members are \"prefix\", \"tag\", \"soft\", \"host\" and \"query\"";
     purge->purge.soft = json_is_true(value);
     return json_is_boolean(value) ? NULL : "\"soft\" is true or false";
 }
@@ -71,16 +75,24 @@ static const char *parse_body(struct admin_purge *purge, struct bytes body)
     return why;
 }
 
+static const char *check(const struct proxy_purge *purge)
+{
+    if (purge->key.len && (purge->prefix.len || purge->tag.len))
+        return "\"prefix\" and \"tag\" narrow a bucket or everything, not one object";
+    if (purge->key.len == 0 && (purge->host.len || purge->query.len))
+        return "\"host\" and \"query\" are of one object";
+    return NULL;
+}
+
 const char *admin_purge_parse(struct admin_purge *purge, struct bytes below, struct bytes body)
 {
-    purge->purge.bucket = purge->purge.key = purge->purge.prefix = purge->purge.tag = (struct bytes){0};
-    purge->purge.soft = false;
+    struct proxy_purge *what = &purge->purge;
+    what->bucket = what->key = what->prefix = what->tag = what->host = what->query = (struct bytes){0};
+    what->soft = false;
     const char *why = parse_path(purge, below);
     if (why == NULL)
         why = parse_body(purge, body);
-    if (why == NULL && purge->purge.key.len && (purge->purge.prefix.len || purge->purge.tag.len))
-        why = "\"prefix\" and \"tag\" narrow a bucket or everything, not one object";
-    return why;
+    return why ? why : check(what);
 }
 
 /* ---- the answer ---- */
@@ -116,6 +128,9 @@ unsigned admin_purge_write(struct writer *w, const struct admin_purge *asked, in
         return write_error(w, 404, "no bucket is configured under this name");
     if (result == E_TOO_LARGE)
         return write_error(w, 400, "key, prefix or tag is too long");
+    if (result == E_SYNTAX && purge->key.len)
+        return write_error(
+            w, 400, "path, host or query is malformed; the last two are of generic HTTP origins only");
     if (result == E_SYNTAX)
         return write_error(w, 400, "a tag has no spaces, commas or control characters");
     if (result == -ENOMEM)
@@ -137,8 +152,9 @@ unsigned admin_purge_write(struct writer *w, const struct admin_purge *asked, in
     put_text(&json, "prefix", purge->prefix);
     put_text(&json, "tag", purge->tag);
     json_put_bool(&json, "soft", purge->soft);
-    if (purge->key.len && !purge->has_variations)
+    if (purge->key.len && purge->is_told)
         write_stored(&json, purge);
+    put_text(&json, "vary", vary_text(&purge->vary));
     json_put_number(&json, "sequence", purge->sequence);
     json_put_bool(&json, "durable", result == 0);
     json_close_object(&json);

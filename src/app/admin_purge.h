@@ -3,7 +3,8 @@
  * but for the JSON library.
  *
  * The body is empty or one JSON object. "prefix" (of decoded keys) and "tag" narrow the first two; "soft":
- * true makes stale instead of removing. Anything else in it is an error, since a word that was misspelt would
+ * true makes stale instead of removing; "host" and "query" say of which representation of the third it is
+ * told what was stored. Anything else in it is an error, since a word that was misspelt would
  * purge more than was meant.
  */
 #pragma once
@@ -15,7 +16,8 @@
 struct admin_purge {
     struct proxy_purge purge;
     uint8_t path[3 * ADMIN_PURGE_TEXT_MAX + 256];
-    uint8_t prefix[ADMIN_PURGE_TEXT_MAX], tag[ADMIN_PURGE_TEXT_MAX];
+    uint8_t prefix[ADMIN_PURGE_TEXT_MAX], tag[ADMIN_PURGE_TEXT_MAX], host[ADMIN_PURGE_TEXT_MAX],
+        query[ADMIN_PURGE_TEXT_MAX];
 };
 
 /* `below` is what follows /admin/cache/purge in the decoded path: empty, /bucket or /bucket/key. Fills

@@ -15,6 +15,9 @@ const char cache_command_usage[] =
     "  purge [BUCKET] --tag TAG       ... all objects with this tag\n"
     "  purge [BUCKET] --all           ... the whole bucket; without BUCKET: everything\n"
     "      --soft                     make stale instead: the next request asks the origin\n"
+    "      --host HOST                with info KEY and purge KEY of a generic HTTP origin: the host that "
+    "clients name\n"
+    "      --query QUERY              ... and what stands behind ?\n"
     "  prewarm BUCKET KEY...          bring objects into the cache; Ctrl-C cancels\n"
     "  prewarm BUCKET --prefix TEXT   ... all objects whose keys begin so (--all: all)\n"
     "      --concurrency N            objects at a time (default 4, at most 64)\n"
@@ -102,7 +105,7 @@ static bool is_option(const char *argument, const char *name)
 static bool parse_option(struct parser *parser)
 {
     struct cache_command *command = parser->command;
-    const unsigned purge = 1u << CACHE_PURGE, prewarm = 1u << CACHE_PREWARM;
+    const unsigned info = 1u << CACHE_INFO, purge = 1u << CACHE_PURGE, prewarm = 1u << CACHE_PREWARM;
     const struct option options[] = {
         {"-c", OPTION_TEXT, EVERY_ACTION, &command->config_file, 0},
         {"--config", OPTION_TEXT, EVERY_ACTION, &command->config_file, 0},
@@ -110,6 +113,8 @@ static bool parse_option(struct parser *parser)
         {"--token", OPTION_TEXT, EVERY_ACTION, &command->token, 0},
         {"--prefix", OPTION_TEXT, purge | prewarm, &command->prefix, 0},
         {"--tag", OPTION_TEXT, purge, &command->tag, 0},
+        {"--host", OPTION_TEXT, info | purge, &command->host, 0},
+        {"--query", OPTION_TEXT, info | purge, &command->query, 0},
         {"--soft", OPTION_FLAG, purge, &command->soft, 0},
         {"--all", OPTION_FLAG, purge | prewarm, &command->all, 0},
         {"--detach", OPTION_FLAG, prewarm, &command->detach, 0},
@@ -148,6 +153,8 @@ static bool check_purge(struct parser *parser)
         return false;
     if ((command->prefix && !command->prefix[0]) || (command->tag && !command->tag[0]))
         return fail(parser, "--prefix and --tag are not empty; --all is for all", "");
+    if (command->key_count == 0 && (command->host || command->query))
+        return fail(parser, "--host and --query are of a key", "");
     if (command->key_count > 0 && (narrowed || command->all))
         return fail(parser, "a key, or --prefix, --tag or --all, not both", "");
     if (command->all && narrowed)

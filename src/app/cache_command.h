@@ -24,6 +24,7 @@ struct cache_command {
     enum cache_action action;
     const char *config_file, *address, *token; /* or NULL */
     const char *bucket, *prefix, *tag, *job;   /* or NULL; job: an id, digits alone */
+    const char *host, *query;                  /* or NULL; of a generic HTTP origin */
     const char *const *keys;                   /* in argv; of info and purge one */
     int key_count;
     bool soft, all, detach;

@@ -1,5 +1,7 @@
 #include "app/cache_page.h"
 
+#include <errno.h>
+
 #include "base/error.h"
 #include "base/json.h"
 #include "http/response.h"
@@ -110,15 +112,33 @@ unsigned cache_stats_write(struct writer *w, const struct metrics_source *source
 
 /* ---- info ---- */
 
+static const char *take_parameters(struct bytes query, uint8_t *buf, struct proxy_look *look)
+{
+    const struct {
+        struct bytes name, *to;
+    } known[] = {{BYTES("key"), &look->key}, {BYTES("host"), &look->host}, {BYTES("query"), &look->query}};
+    struct bytes name, value;
+    while (target_next_parameter(&query, &name, &value)) {
+        struct bytes *to = NULL;
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            if (bytes_equal(name, known[i].name))
+                to = known[i].to;
+        if (!to || to->ptr || value.len == 0)
+            return "expected ?key=bucket:key, and of a generic HTTP origin &host= and &query=, none empty";
+        if (target_decode(value, buf, to) < 0)
+            return "key, host or query is not well encoded";
+        buf += to->len;
+    }
+    return NULL;
+}
+
 const char *cache_info_parse(struct bytes query, uint8_t *buf, struct proxy_look *look)
 {
-    struct bytes name, value, key = {0};
-    while (target_next_parameter(&query, &name, &value)) {
-        if (!bytes_equal(name, BYTES("key")) || key.ptr || !value.ptr)
-            return "expected ?key=bucket:key";
-        if (target_decode(value, buf, &key) < 0)
-            return "the key is not well encoded";
-    }
+    look->key = look->host = look->query = (struct bytes){0};
+    const char *why = take_parameters(query, buf, look);
+    if (why)
+        return why;
+    struct bytes key = look->key;
     const uint8_t *colon = key.len ? memchr(key.ptr, ':', key.len) : NULL;
     if (!colon || colon == key.ptr || colon == key.ptr + key.len - 1)
         return "expected ?key=bucket:key";
@@ -148,8 +168,14 @@ unsigned cache_info_write(struct writer *w, const struct proxy_look *look, int r
 {
     if (result == E_MISSING)
         return write_error(w, 404, "no bucket is configured under this name");
-    if (result == E_UNSUPPORTED)
-        return write_error(w, 400, "of a generic HTTP origin a path alone names nothing that is stored");
+    if (result == E_REFUSED)
+        return write_error(
+            w, 400, "what is stored of this bucket depends on the host that clients name: expected host=");
+    if (result == E_SYNTAX)
+        return write_error(
+            w, 400, "path, host or query is malformed; the last two are of generic HTTP origins only");
+    if (result == -ENOMEM)
+        return write_error(w, 503, "out of memory");
     if (result < 0)
         return write_error(w, 400, "the key is too long");
     struct json json = json_of(w);
@@ -159,6 +185,8 @@ unsigned cache_info_write(struct writer *w, const struct proxy_look *look, int r
     json_put_bool(&json, "stored", look->was_stored);
     if (look->was_stored)
         write_found(&json, look);
+    if (look->vary.len > 0)
+        json_put_string(&json, "vary", vary_text(&look->vary));
     json_close_object(&json);
     write_u8(w, '\n');
     return 200;

@@ -12,8 +12,8 @@
 unsigned cache_stats_write(struct writer *w, const struct metrics_source *source,
     const struct purges_stats *purges, struct bytes bucket);
 
-/* Takes ?key=bucket:key of the raw query apart, into the buffer (at least query.len bytes). NULL, or what is
- * wrong with it. */
+/* Takes ?key=bucket:key[&host=host][&query=query] apart, into the buffer (at least query.len bytes). NULL, or
+ * what is wrong with it. */
 const char *cache_info_parse(struct bytes query, uint8_t *buf, struct proxy_look *look);
 /* `result` is proxy_look()'s, or 0 once it is done. */
 unsigned cache_info_write(struct writer *w, const struct proxy_look *look, int result);

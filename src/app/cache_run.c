@@ -176,11 +176,26 @@ static int run_page(struct run *run, const char *method, const char *base, const
     return ask_and_print(run, method, path);
 }
 
+/* NULL: not given. */
+static void write_parameter(struct writer *w, const char *before, const char *text)
+{
+    if (text == NULL)
+        return;
+    write_bytes(w, bytes_of_string(before));
+    sigv4_encode(w, bytes_of_string(text));
+}
+
 static int run_info(struct run *run)
 {
-    char path[PATH_MAX_BYTES], name[PATH_MAX_BYTES];
-    int len = snprintf(name, sizeof name, "%s:%s", run->command.bucket, run->command.keys[0]);
-    if (len >= (int)sizeof name || !write_path(path, "/admin/cache/info", "?key=", name, NULL))
+    const struct cache_command *command = &run->command;
+    char path[PATH_MAX_BYTES];
+    struct writer w = writer_of(path, sizeof path);
+    write_parameter(&w, "/admin/cache/info?key=", command->bucket);
+    write_parameter(&w, ":", command->keys[0]);
+    write_parameter(&w, "&host=", command->host);
+    write_parameter(&w, "&query=", command->query);
+    write_u8(&w, 0);
+    if (w.failed)
         return say(CACHE_RUN_USAGE, "an argument is too long", "");
     return ask_and_print(run, "GET", path);
 }
@@ -189,18 +204,32 @@ static int run_info(struct run *run)
 
 static json_t *purge_body(const struct cache_command *command)
 {
+    const struct {
+        const char *name, *text;
+    } texts[] = {{"prefix", command->prefix}, {"tag", command->tag}, {"host", command->host},
+        {"query", command->query}};
     json_t *body = json_object();
     bool well = body != NULL;
-    if (command->prefix)
-        well = well && put_text(body, "prefix", command->prefix);
-    if (command->tag)
-        well = well && put_text(body, "tag", command->tag);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i].text)
+            well = well && put_text(body, texts[i].name, texts[i].text);
     if (command->soft)
         well = well && json_object_set_new(body, "soft", json_true()) == 0;
     if (well)
         return body;
     json_decref(body);
     return NULL;
+}
+
+static void print_stored(const json_t *stored, const json_t *vary)
+{
+    if (json_is_object(stored))
+        (void)printf(
+            ", %lld bytes were stored", (long long)json_integer_value(json_object_get(stored, "length")));
+    else if (json_is_null(stored))
+        (void)printf(", nothing was stored");
+    if (json_is_string(vary))
+        (void)printf(" for clients without %s", json_string_value(vary));
 }
 
 static void print_purge(const struct cache_command *command, const json_t *answer)
@@ -215,12 +244,10 @@ static void print_purge(const struct cache_command *command, const json_t *answe
         (void)printf(", prefix %s", command->prefix);
     if (command->tag)
         (void)printf(", tag %s", command->tag);
-    if (json_is_object(stored))
-        (void)printf(
-            ", %lld bytes were stored", (long long)json_integer_value(json_object_get(stored, "length")));
-    else if (json_is_null(stored))
-        (void)printf(", nothing was stored");
-    (void)printf("%s\n", command->soft ? ", softly" : "");
+    print_stored(stored, json_object_get(answer, "vary"));
+    bool untold = command->key_count > 0 && stored == NULL;
+    (void)printf(
+        "%s%s\n", command->soft ? ", softly" : "", untold ? "; with --host it is told what was stored" : "");
 }
 
 static int run_purge(struct run *run)

@@ -60,7 +60,7 @@ static void purge_done(struct proxy_purge *done)
 
 static void start_one(struct event_purges *purges, struct event_purge *purge)
 {
-    purge->purge.prefix = purge->purge.tag = (struct bytes){0};
+    purge->purge.prefix = purge->purge.tag = purge->purge.host = purge->purge.query = (struct bytes){0};
     purge->purge.soft = false;
     purge->purge.done = purge_done;
     purge->batch = purges;

@@ -24,39 +24,6 @@ static enum http_method method_of(struct bytes text)
     return HTTP_METHOD_OTHER;
 }
 
-static bool is_alnum(uint8_t c)
-{
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-}
-
-/* The port after a host: nothing, or ":" and at most five digits. */
-static bool is_port(struct bytes text)
-{
-    uint64_t port = 0;
-    return text.len == 0 ||
-           (text.ptr[0] == ':' &&
-               (text.len == 1 || (bytes_to_u64(bytes_from(text, 1), &port) && port <= 65535)));
-}
-
-/* A host name, an IPv4 address or an IPv6 address in brackets, with an optional port. Narrower than RFC 3986:
- * no percent-encoding and no sub-delims (a comma among them) in names. */
-static bool is_authority(struct bytes text)
-{
-    size_t at = 0;
-    bool bracketed = text.len > 0 && text.ptr[0] == '[';
-    if (bracketed) {
-        for (at = 1; at < text.len && (is_alnum(text.ptr[at]) || text.ptr[at] == ':' || text.ptr[at] == '.');
-             at++)
-            ;
-        if (at == 1 || at == text.len || text.ptr[at++] != ']')
-            return false;
-    } else {
-        while (at < text.len && (is_alnum(text.ptr[at]) || memchr("-._~", text.ptr[at], 4) != NULL))
-            at++;
-    }
-    return at > 0 && is_port(bytes_from(text, at));
-}
-
 /* RFC 9112 3.2: the four forms, and which method takes which. */
 static enum http_refusal judge_target(struct http_request *request)
 {
@@ -64,13 +31,13 @@ static enum http_refusal judge_target(struct http_request *request)
     if (request->method == HTTP_CONNECT) {
         request->host = request->target;
         bool port = memchr(request->target.ptr, ':', request->target.len) != NULL;
-        return port && is_authority(request->target) ? HTTP_ACCEPTED : HTTP_REFUSED_TARGET;
+        return port && target_is_authority(request->target) ? HTTP_ACCEPTED : HTTP_REFUSED_TARGET;
     }
     if (target_split(request->target, &target) < 0)
         return HTTP_REFUSED_TARGET;
     if (target.form == TARGET_ASTERISK && request->method != HTTP_OPTIONS)
         return HTTP_REFUSED_TARGET;
-    if (target.form == TARGET_ABSOLUTE && !is_authority(target.authority))
+    if (target.form == TARGET_ABSOLUTE && !target_is_authority(target.authority))
         return HTTP_REFUSED_TARGET;
     request->host = target.authority;
     return HTTP_ACCEPTED;
@@ -83,7 +50,7 @@ struct seen {
 
 static enum http_refusal judge_host(struct http_request *request, struct seen *seen, struct bytes value)
 {
-    if (seen->hosts++ > 0 || !is_authority(value))
+    if (seen->hosts++ > 0 || !target_is_authority(value))
         return HTTP_REFUSED_HOST;
     if (request->host.len == 0)
         request->host = value;

@@ -69,6 +69,37 @@ int target_split(struct bytes raw, struct target *target)
     return E_SYNTAX;
 }
 
+static bool is_alnum(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+}
+
+/* The port after a host: nothing, or ":" and at most five digits. */
+static bool is_port(struct bytes text)
+{
+    uint64_t port = 0;
+    return text.len == 0 ||
+           (text.ptr[0] == ':' &&
+               (text.len == 1 || (bytes_to_u64(bytes_from(text, 1), &port) && port <= 65535)));
+}
+
+bool target_is_authority(struct bytes text)
+{
+    size_t at = 0;
+    bool bracketed = text.len > 0 && text.ptr[0] == '[';
+    if (bracketed) {
+        for (at = 1; at < text.len && (is_alnum(text.ptr[at]) || text.ptr[at] == ':' || text.ptr[at] == '.');
+             at++)
+            ;
+        if (at == 1 || at == text.len || text.ptr[at++] != ']')
+            return false;
+    } else {
+        while (at < text.len && (is_alnum(text.ptr[at]) || memchr("-._~", text.ptr[at], 4) != NULL))
+            at++;
+    }
+    return at > 0 && is_port(bytes_from(text, at));
+}
+
 static int hex_value(uint8_t c)
 {
     if (c >= '0' && c <= '9')
@@ -126,6 +157,27 @@ int target_decode_path(struct bytes raw_path, uint8_t *buf, struct bytes *decode
     if (decoded->len == 0 || decoded->ptr[0] != '/' || has_dot_segment(*decoded))
         return E_SYNTAX;
     return 0;
+}
+
+/* RFC 3986 3.3: pchar, and what is between segments. */
+static bool may_stand_in_path(uint8_t c)
+{
+    return is_alnum(c) || (c != 0 && strchr("-._~!$&'()*+,;=:@/", c) != NULL);
+}
+
+void target_encode_path(struct writer *w, struct bytes path)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < path.len; i++) {
+        uint8_t c = path.ptr[i];
+        if (may_stand_in_path(c)) {
+            write_u8(w, c);
+        } else {
+            write_u8(w, '%');
+            write_u8(w, (uint8_t)digits[c >> 4]);
+            write_u8(w, (uint8_t)digits[c & 15]);
+        }
+    }
 }
 
 bool target_next_parameter(struct bytes *query, struct bytes *name, struct bytes *value)

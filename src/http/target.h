@@ -35,6 +35,14 @@ MUST_CHECK int target_decode_path(struct bytes raw_path, uint8_t *buf, struct by
  */
 MUST_CHECK int target_decode(struct bytes raw, uint8_t *buf, struct bytes *decoded);
 
+/* A decoded path as most clients write it: what may not stand in one (RFC 3986 3.3) as %XX, three bytes for
+ * one. */
+void target_encode_path(struct writer *w, struct bytes path);
+
+/* A host name, an IPv4 address or an IPv6 address in brackets, with an optional port. Narrower than RFC 3986:
+ * no percent-encoding and no sub-delims (a comma among them) in names. */
+bool target_is_authority(struct bytes text);
+
 /* Takes the next `name=value` off the raw query (RFC 3986 leaves the shape to us: `&` separates, the first
  * `=` divides). Both raw; value.ptr is NULL where there is no `=`. Empty pieces are skipped. False at the
  * end. */

@@ -82,6 +82,11 @@ static void write_lower(struct writer *w, struct bytes text)
     }
 }
 
+bool request_key_has_host(const struct bucket_settings *settings)
+{
+    return settings->http.preserve_host || settings->http.forwarded != FORWARDED_OFF;
+}
+
 /* What the client calls the host may decide what comes wherever the origin is told of it, and in which way:
  * entries that tell it otherwise share nothing. */
 static void write_host(const struct request *request, struct writer *w)
@@ -89,7 +94,7 @@ static void write_host(const struct request *request, struct writer *w)
     const struct bucket_settings *settings = request->bucket->settings;
     write_u8(w, 0);
     write_u8(w, (uint8_t)(settings->http.forwarded + (settings->http.preserve_host ? '4' : '0')));
-    if (settings->http.preserve_host || settings->http.forwarded != FORWARDED_OFF)
+    if (request_key_has_host(settings))
         write_lower(w, request->http->host);
 }
 
@@ -134,14 +139,12 @@ bool request_http_identity(const struct request *request, struct bytes path, str
                             origin_identity_bucket(origin), path, writer_bytes(&w), identity);
 }
 
-static bool make_identity(struct request *request)
+static void make_identity(struct request *request)
 {
     uint8_t scratch[ITEM_KEY_MAX];
     struct bytes identity;
-    if (!request_http_identity(request, request->path, request->key, scratch, &identity))
-        return false;
-    request->base_identity = request->identity = arena_copy(&request->arena, identity);
-    return request->identity.ptr != NULL;
+    if (request_http_identity(request, request->path, request->key, scratch, &identity))
+        request->base_identity = request->identity = arena_copy(&request->arena, identity);
 }
 
 /* ---- the route ---- */
@@ -166,9 +169,18 @@ static bool is_cacheable(const struct request *request)
            bytes_of_fields(&http->fields) <= SHARED_FIELDS_MAX;
 }
 
+bool request_locate_http(struct request *request, const struct target *target, struct bytes path)
+{
+    if (!make_target(request, target, path))
+        return false;
+    request->caching = request_caching_of(request->bucket->settings, request->key);
+    make_identity(request);
+    return true;
+}
+
 void request_route_http(struct request *request, const struct target *target, struct bytes path)
 {
-    if (!make_target(request, target, path)) {
+    if (!request_locate_http(request, target, path)) {
         reply_error(request, 431, "the request needs too much memory", (struct bytes){0});
         return;
     }
@@ -176,9 +188,7 @@ void request_route_http(struct request *request, const struct target *target, st
         reply_error(request, 508, "this request goes in a circle", (struct bytes){0});
         return;
     }
-    request->caching = request_caching_of(request->bucket->settings, request->key);
-    bool identified = make_identity(request);
-    if (!identified || !is_cacheable(request)) {
+    if (!request->identity.ptr || !is_cacheable(request)) {
         request_pass(request);
         return;
     }

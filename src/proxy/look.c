@@ -23,12 +23,11 @@ static void count_chunks(struct proxy_look *look, const struct head *head)
 static void note(struct proxy_look *look, struct item *item, const struct head *head)
 {
     int64_t now_s = (int64_t)(io_wall_ns(look->loop) / NS_PER_S);
-    const struct caching *caching = request_caching_of(look->entry->settings, look->key);
     look->was_stored = true;
     look->status = head->status;
     look->length = head->body_len;
     look->age_s = head_age(head, now_s);
-    look->fresh_for_s = head_fresh_for(head, caching, now_s);
+    look->fresh_for_s = head_fresh_for(head, look->find.caching, now_s);
     look->softly_purged = cache_is_stale(look->proxy->cache, item);
     look->fresh = look->fresh_for_s > 0 && !head->no_cache && !look->softly_purged;
     look->etag_len = keep(look->etag, sizeof look->etag, head->etag);
@@ -36,17 +35,19 @@ static void note(struct proxy_look *look, struct item *item, const struct head *
     count_chunks(look, head);
 }
 
-static void looked_up(struct cache_get *get, int result, struct item *item)
+static void found(struct find *find, struct item *item)
 {
-    struct proxy_look *look = CONTAINER_OF(get, struct proxy_look, get);
+    struct proxy_look *look = CONTAINER_OF(find, struct proxy_look, find);
     unsigned char block[1024];
     struct arena arena;
     struct head head;
     arena_init(&arena, block, sizeof block, 1u << 20);
-    if (result == 0 && head_decode(&head, item, &arena) == 0)
+    if (item && head_decode(&head, item, &arena) == 0)
         note(look, item, &head);
     arena_reset(&arena);
     item_unref(&item);
+    look->tier = find->tier;
+    look->vary = find->vary;
     look->done(look);
 }
 
@@ -60,25 +61,17 @@ const struct bucket *proxy_bucket_named(const struct proxy *proxy, struct bytes 
 
 int proxy_look(struct proxy *proxy, struct io_loop *loop, struct proxy_look *look)
 {
-    struct bytes identity;
+    struct find *find = &look->find;
     look->proxy = proxy;
     look->loop = loop;
-    look->entry = proxy_bucket_named(proxy, look->bucket);
     look->was_stored = false;
     look->chunks = look->chunks_stored = look->etag_len = look->tags_len = 0;
-    if (look->entry == NULL)
+    find->bucket = proxy_bucket_named(proxy, look->bucket);
+    if (find->bucket == NULL)
         return E_MISSING;
-    if (look->entry->settings->http.on)
-        return E_UNSUPPORTED;
-    const struct origin *origin = look->entry->origin;
-    if (!identity_write(look->identity, origin_identity_endpoint(origin), origin_identity_bucket(origin),
-            look->key, (struct bytes){0}, &identity))
-        return E_TOO_LARGE;
-    look->identity_len = identity.len;
-    struct item_key key = identity_head_key(identity);
-    struct memory *memory = cache_memory(proxy->cache);
-    look->tier = memory_has(memory, key) ? CACHE_MEMORY : CACHE_DISK;
-    look->get.done = looked_up;
-    cache_get_start(proxy->cache, loop, &look->get, key, 0, UINT32_MAX, false);
-    return 0;
+    find->key = look->key;
+    find->host = look->host;
+    find->query = look->query;
+    find->done = found;
+    return find_start(find, proxy, loop);
 }

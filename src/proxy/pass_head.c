@@ -36,8 +36,9 @@ static unsigned add_ours(struct request *request, struct origin_field *fields, u
     const struct http_request *http = request->http;
     enum forwarded_style style = request->bucket->settings->http.forwarded;
     struct http_field lines[FORWARDED_FIELDS_MAX];
-    char peer[IO_ADDRESS_TEXT];
-    io_address_format(exchange_peer(request->exchange), peer);
+    char peer[IO_ADDRESS_TEXT] = "unknown"; /* RFC 7239 6.3; no client asks */
+    if (request->exchange)
+        io_address_format(exchange_peer(request->exchange), peer);
     size_t room = bytes_of_fields(&http->fields) + 2 * http->host.len + OWN_LINES_MAX;
     uint8_t *text = arena_take(&request->arena, room);
     if (!text)

@@ -59,17 +59,23 @@ static void note_stored(struct proxy_purge *purge, const struct item *item)
     arena_reset(&arena);
 }
 
-static void looked_up(struct cache_get *get, int result, struct item *item)
+static int purge_found(struct proxy_purge *purge)
 {
-    struct proxy_purge *purge = CONTAINER_OF(get, struct proxy_purge, get);
     struct bytes object = bytes_of(purge->identity, purge->identity_len);
     struct purge soft = {.prefix = object, .soft = true};
-    if (result == 0)
+    return purge->soft ? purge_now(purge, &soft) : purge_object_now(purge, object);
+}
+
+static void found(struct find *find, struct item *item)
+{
+    struct proxy_purge *purge = CONTAINER_OF(find, struct proxy_purge, find);
+    if (item)
         note_stored(purge, item);
     item_unref(&item);
+    purge->is_told = true;
+    purge->vary = find->vary;
     purge->pending++; /* so that a failure ends as an answer does */
-    int failure = purge->soft ? purge_now(purge, &soft) : purge_object_now(purge, object);
-    purged(purge, failure);
+    purged(purge, purge_found(purge));
 }
 
 /* Endpoint, bucket and the beginning of a key, in place. A generic origin's keys are paths: the slash that
@@ -85,7 +91,8 @@ static void write_name(struct writer *w, const struct bucket *bucket, struct byt
     write_bytes(w, key);
 }
 
-/* The object's name is its identity without a version id, or what else stands there (identity.h). */
+/* Looks first, to tell what was there. The object's name is its identity without a version id, or what else
+ * stands there (identity.h). */
 static int purge_object(struct proxy_purge *purge, const struct bucket *bucket)
 {
     struct writer w = writer_of(purge->identity, PURGE_PREFIX_MAX);
@@ -95,11 +102,13 @@ static int purge_object(struct proxy_purge *purge, const struct bucket *bucket)
     if (w.failed)
         return E_TOO_LARGE;
     purge->identity_len = identity.len;
-    purge->has_variations = bucket->settings->http.on;
-    purge->get.done = looked_up;
-    cache_get_start(
-        purge->proxy->cache, purge->loop, &purge->get, identity_head_key(identity), 0, UINT32_MAX, false);
-    return 0;
+    purge->find.bucket = bucket;
+    purge->find.key = purge->key;
+    purge->find.host = purge->host;
+    purge->find.query = purge->query;
+    purge->find.done = found;
+    int result = find_start(&purge->find, purge->proxy, purge->loop);
+    return result == E_REFUSED ? purge_found(purge) : result;
 }
 
 /* ---- many ---- */
@@ -133,6 +142,7 @@ static int purge_each_bucket(struct proxy_purge *purge)
 int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *purge)
 {
     CHECK(purge->key.len == 0 || (purge->bucket.len > 0 && purge->prefix.len == 0 && purge->tag.len == 0));
+    CHECK(purge->key.len > 0 || (purge->host.len == 0 && purge->query.len == 0));
     const struct bucket *bucket = proxy_bucket_named(proxy, purge->bucket);
     if (purge->bucket.len > 0 && bucket == NULL)
         return E_MISSING;
@@ -140,9 +150,10 @@ int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *p
         return E_SYNTAX;
     purge->proxy = proxy;
     purge->loop = loop;
-    purge->was_stored = purge->widened = purge->has_variations = false;
+    purge->was_stored = purge->widened = purge->is_told = false;
     purge->pending = 0;
     purge->result = 0;
+    vary_init(&purge->vary);
     counter_add(&proxy->stats.purges[purge->soft], 1);
     if (purge->key.len > 0)
         return purge_object(purge, bucket);

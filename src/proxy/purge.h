@@ -10,12 +10,12 @@
  */
 #pragma once
 
-#include "proxy/identity.h"
-#include "proxy/proxy.h"
+#include "proxy/find.h"
 
 struct proxy_purge {
     /* What; valid until done. */
     struct bytes bucket, key; /* empty: everything; the whole bucket */
+    struct bytes host, query; /* with a key: of which representation it is told what was stored (find.h) */
     struct bytes prefix, tag; /* without a key: of keys, in all configured buckets; of tags.h */
     bool soft;
     void (*done)(struct proxy_purge *purge);
@@ -25,25 +25,24 @@ struct proxy_purge {
     int result;
     uint64_t sequence;
     bool widened; /* older purges now hide more than was asked for */
-    /* Of an object: what was found under its key, without version id. Of a generic origin's path nobody knows
-     * by which queries and hosts it was asked for: then this is not told. */
-    bool has_variations;
-    bool was_stored;
+    /* Of an object: what find.h found. Not told of a generic origin's path where the host was not said. */
+    bool is_told, was_stored;
     uint64_t stored_len;
     uint8_t etag[256];
     size_t etag_len; /* 0: none, or longer than that */
+    struct vary_names vary;
 
     /* The call's own. */
     struct proxy *proxy;
     struct io_loop *loop;
-    struct cache_get get;
+    struct find find;
     unsigned pending;
     size_t identity_len;
     uint8_t identity[ITEM_KEY_MAX];
 };
 
 /* 0: done will come. E_MISSING: no such bucket. E_TOO_LARGE: key, prefix or tag is too long. E_SYNTAX: the
- * tag can't be one. -ENOMEM: nothing was done. */
+ * tag can't be one; or find_start()'s. -ENOMEM: nothing was done. */
 MUST_CHECK int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *purge);
 
 /* The configured names behind an S3 bucket's own: from entry *next on the first that reads it, and *next set

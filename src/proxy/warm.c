@@ -3,10 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "origin/sigv4.h"
 #include "proxy/request.h"
-
-#define ARENA_HEAP_MAX (1u << 20)
 
 /* ---- what takes the place of an exchange ---- */
 
@@ -63,50 +60,26 @@ void warm_cut(struct request *request)
 
 /* ---- the start ---- */
 
-/* The prefix, a slash, and the key as a client writes it. */
-static bool write_target(struct warm *warm, const struct bucket_settings *settings, struct bytes key)
-{
-    struct writer w = writer_of(warm->target, sizeof warm->target);
-    struct bytes prefix = bytes_of_string(settings->path_prefix);
-    if (prefix.len > 1)
-        sigv4_encode_path(&w, prefix);
-    write_u8(&w, '/');
-    sigv4_encode_path(&w, key);
-    warm->http.target = writer_bytes(&w);
-    return !w.failed;
-}
-
-static struct request *request_create(struct proxy_worker *worker, struct warm *warm)
-{
-    struct request *request = malloc(sizeof *request);
-    if (request == NULL)
-        return NULL;
-    memset(request, 0, offsetof(struct request, first_block));
-    request->worker = worker;
-    request->warm = warm;
-    request->http = &warm->http;
-    request->started_ns = io_now_ns(worker->loop);
-    arena_init(&request->arena, request->first_block, sizeof request->first_block, ARENA_HEAP_MAX);
-    return request;
-}
-
 int warm_start(struct proxy_worker *worker, struct warm *warm, unsigned bucket, struct bytes key)
 {
     const struct proxy *proxy = worker->proxy;
     CHECK(bucket < proxy->bucket_count && !proxy->buckets[bucket].settings->http.on);
-    warm->http = (struct http_request){
-        .method = HTTP_GET, .method_text = BYTES("GET"), .minor = 1, .framing = HTTP_BODY_NONE};
     warm->message.deliver = deliver;
     warm->unstored = warm->cut = false;
     warm->bucket = bucket;
-    warm->request = request_create(worker, warm);
-    if (warm->request == NULL)
+    bool fits =
+        bare_write(&warm->bare, proxy->buckets[bucket].settings, key, (struct bytes){0}, (struct bytes){0});
+    struct request *request = warm->request = bare_request(&warm->bare);
+    if (request == NULL)
         return -ENOMEM;
-    request_make_id(worker->proxy, warm->request->id);
-    if (write_target(warm, proxy->buckets[bucket].settings, key))
-        request_route(warm->request);
+    request->worker = worker;
+    request->warm = warm;
+    request->started_ns = io_now_ns(worker->loop);
+    request_make_id(worker->proxy, request->id);
+    if (fits)
+        request_route(request);
     else
-        reply_error(warm->request, 414, "the key is too long", (struct bytes){0});
+        reply_error(request, 414, "the key is too long", (struct bytes){0});
     return 0;
 }
 

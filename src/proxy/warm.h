@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "http/parser.h"
+#include "proxy/bare.h"
 #include "proxy/proxy.h"
 
 struct request;
@@ -23,8 +23,6 @@ enum warm_outcome {
     WARM_FAILED,   /* status says why; 0: canceled, cut */
 };
 
-#define WARM_TARGET_MAX 8192
-
 struct warm {
     void (*done)(struct warm *warm);
 
@@ -35,11 +33,10 @@ struct warm {
 
     /* The call's own. */
     struct request *request;
-    struct http_request http;
+    struct bare bare;
     struct io_message message;
     unsigned bucket;
     bool unstored, cut;
-    uint8_t target[WARM_TARGET_MAX];
 };
 
 /* Of an S3 bucket, by its number, the decoded key. Not of a generic HTTP origin: what is stored of that

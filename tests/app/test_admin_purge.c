@@ -27,6 +27,7 @@ static void requests(void **state)
         {"/b/k", "{\"soft\": true}", "b", "k", "", "", true},
         {"/b//k/", "", "b", "/k/", "", "", false},
         {"/b", "{\"prefix\": \"\\u00e9\"}", "b", "", "\xc3\xa9", "", false},
+        {"/b/k", "{\"host\": \"h\", \"query\": \"q\"}", "b", "k", "", "", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *why =
@@ -65,6 +66,9 @@ static void refused(void **state)
         {"", "{\"prefix\": \"a\\u0000b\"}"},
         {"/b/k", "{\"prefix\": \"a\"}"},
         {"/b/k", "{\"tag\": \"a\"}"},
+        {"/b", "{\"host\": \"h\"}"},
+        {"", "{\"query\": \"q\"}"},
+        {"/b/k", "{\"host\": \"\"}"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (!admin_purge_parse(&asked, bytes_of_string(cases[i].below), bytes_of_string(cases[i].body)))
@@ -89,7 +93,15 @@ static void answers(void **state)
     (void)state;
     assert_null(admin_purge_parse(&asked, BYTES("/b/k"), BYTES("")));
     asked.purge.sequence = 7;
+    assert_null(admin_purge_parse(&asked, BYTES("/b/k"), BYTES("{\"host\": \"h\", \"query\": \"q\"}")));
+    assert_true(bytes_equal(asked.purge.host, BYTES("h")) && bytes_equal(asked.purge.query, BYTES("q")));
+    assert_null(admin_purge_parse(&asked, BYTES("/b/k"), BYTES("")));
+    assert_true(asked.purge.host.len == 0 && asked.purge.query.len == 0);
     asked.purge.was_stored = false;
+    expect(0, 200,
+        "{\"purged\":\"object\",\"bucket\":\"b\",\"key\":\"k\",\"soft\":false,\"sequence\":7,\"durable\":"
+        "true}\n");
+    asked.purge.is_told = true;
     expect(0, 200,
         "{\"purged\":\"object\",\"bucket\":\"b\",\"key\":\"k\",\"soft\":false,\"stored\":null,"
         "\"sequence\":7,\"durable\":true}\n");
@@ -100,6 +112,16 @@ static void answers(void **state)
     expect(0, 200,
         "{\"purged\":\"object\",\"bucket\":\"b\",\"key\":\"k\",\"soft\":false,\"stored\":{\"etag\":"
         "\"\\\"a\\\"\",\"length\":5},\"sequence\":7,\"durable\":true}\n");
+    asked.purge.was_stored = false;
+    (void)vary_add(&asked.purge.vary, BYTES("X-A"));
+    expect(0, 200,
+        "{\"purged\":\"object\",\"bucket\":\"b\",\"key\":\"k\",\"soft\":false,\"stored\":null,"
+        "\"vary\":\"x-a\",\"sequence\":7,\"durable\":true}\n");
+    vary_init(&asked.purge.vary);
+    expect(E_SYNTAX, 400,
+        "{\"error\":\"Bad Request\",\"message\":\"path, host or query is malformed; the last two are of "
+        "generic "
+        "HTTP origins only\",\"status\":400}\n");
     assert_null(admin_purge_parse(&asked, BYTES("/b"), BYTES("{\"tag\": \"red\", \"soft\": true}")));
     expect(E_UNSUPPORTED, 503,
         "{\"error\":\"Service Unavailable\",\"message\":\"in force until restart, not "

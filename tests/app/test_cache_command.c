@@ -38,7 +38,7 @@ static void commands(void **state)
     static const struct {
         const char *line;
         enum cache_action action;
-        const char *bucket, *key, *prefix, *tag, *job, *address, *token, *config;
+        const char *bucket, *key, *prefix, *tag, *job, *address, *token, *config, *host, *query;
         bool soft, all, detach;
         unsigned concurrency, rate;
     } cases[] = {
@@ -50,6 +50,8 @@ static void commands(void **state)
         {"stats --config=f b", CACHE_STATS, "b", .config = "f"},
         {"info b k", CACHE_INFO, "b", "k"},
         {"info b -- --k", CACHE_INFO, "b", "--k"},
+        {"info b k --host h:1 --query=a=1&b", CACHE_INFO, "b", "k", .host = "h:1", .query = "a=1&b"},
+        {"purge b k --host=h --query q", CACHE_PURGE, "b", "k", .host = "h", .query = "q"},
         {"purge b k --soft", CACHE_PURGE, "b", "k", .soft = true},
         {"purge --soft b k", CACHE_PURGE, "b", "k", .soft = true},
         {"purge b --prefix p/ --tag t", CACHE_PURGE, "b", .prefix = "p/", .tag = "t"},
@@ -76,7 +78,8 @@ static void commands(void **state)
                      same(command.key_count ? command.keys[0] : NULL, cases[i].key) &&
                      same(command.prefix, cases[i].prefix) && same(command.tag, cases[i].tag) &&
                      same(command.job, cases[i].job) && same(command.address, cases[i].address) &&
-                     same(command.token, cases[i].token) && same(command.config_file, cases[i].config) &&
+                     same(command.token, cases[i].token) && same(command.host, cases[i].host) &&
+                     same(command.query, cases[i].query) && same(command.config_file, cases[i].config) &&
                      command.soft == cases[i].soft && command.all == cases[i].all &&
                      command.detach == cases[i].detach && command.concurrency == cases[i].concurrency &&
                      command.rate == cases[i].rate;
@@ -107,6 +110,9 @@ static void refused(void **state)
         {"purge b k --tag t", "a key, or --prefix, --tag or --all, not both"},
         {"purge b k --all", "a key, or --prefix, --tag or --all, not both"},
         {"purge b --tag t --all", "--all, or --prefix and --tag, not both"},
+        {"purge b --all --host h", "--host and --query are of a key"},
+        {"purge b --tag t --query q", "--host and --query are of a key"},
+        {"prewarm b k --query q", "this command has no such option: --query"},
         {"purge b k l", "expected: at most a bucket and a key"},
         {"prewarm", "expected: a bucket"},
         {"prewarm b", "expected keys, or --prefix, or --all"},

@@ -16,7 +16,7 @@ static void queries(void **state)
 {
     (void)state;
     static const struct {
-        const char *query, *bucket, *key;
+        const char *query, *bucket, *key, *host, *raw;
     } cases[] = {
         {"key=b:k", "b", "k"},
         {"key=b:a%20b/c", "b", "a b/c"},
@@ -26,6 +26,7 @@ static void queries(void **state)
         {"key=b:a+b", "b", "a+b"},
         {"key=b:a=b", "b", "a=b"},
         {"&key=b:%c3%a9&", "b", "\xc3\xa9"},
+        {"query=a%3D1%26b=%2526&host=h:1&key=b:k", "b", "k", "h:1", "a=1&b=%26"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *why = cache_info_parse(bytes_of_string(cases[i].query), buf, &look);
@@ -33,6 +34,8 @@ static void queries(void **state)
             fail_msg("%s: %s", cases[i].query, why);
         assert_true(bytes_equal(look.bucket, bytes_of_string(cases[i].bucket)));
         assert_true(bytes_equal(look.key, bytes_of_string(cases[i].key)));
+        assert_true(bytes_equal(look.host, bytes_of_string(cases[i].host ? cases[i].host : "")));
+        assert_true(bytes_equal(look.query, bytes_of_string(cases[i].raw ? cases[i].raw : "")));
     }
 }
 
@@ -40,8 +43,8 @@ static void refused(void **state)
 {
     (void)state;
     static const char *const cases[] = {"", "key", "key=", "key=b", "key=b:", "key=:k",
-        "key=:", "key=b:k&key=b:l", "key=b:k&x=1", "x=1&key=b:k", "Key=b:k", "key=b:%zz", "key=b:%00",
-        "key=b:%ff"};
+        "key=:", "key=b:k&key=b:l", "key=b:k&x=1", "x=1&key=b:k", "host=h", "key=b:k&host=", "key=b:k&query",
+        "key=b:k&host=a&host=a", "Key=b:k", "key=b:%zz", "key=b:%00", "key=b:%ff"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (!cache_info_parse(bytes_of_string(cases[i]), buf, &look))
             fail_msg("taken: %s", cases[i]);
@@ -62,6 +65,9 @@ static void info(void **state)
     (void)state;
     look = (struct proxy_look){.bucket = BYTES("b"), .key = BYTES("k")};
     expect_info(0, 200, "{\"bucket\":\"b\",\"key\":\"k\",\"stored\":false}\n");
+    (void)vary_add(&look.vary, BYTES("X-A"));
+    expect_info(0, 200, "{\"bucket\":\"b\",\"key\":\"k\",\"stored\":false,\"vary\":\"x-a\"}\n");
+    vary_init(&look.vary);
     look.was_stored = true;
     look.tier = CACHE_DISK;
     look.status = 200;

@@ -63,8 +63,81 @@ def test_info(origin, yatagarasu, size):
     assert page(ours, where)["stored"] is False
 
 
+# ---- generic HTTP origins: what a client finds that sends Host and no other field ----
+
+def http_bucket(name, origin, **keys):
+    return {"name": name, "path_prefix": f"/{name}", "http": {"endpoint": f"{origin.endpoint}/{name}", **keys}}
+
+
+@pytest.mark.parametrize("size", [1000, 700_000], ids=["inline", "sliced"])
+def test_info_of_http(origin, yatagarasu, size):
+    fields = {"ETag": '"v"', "Surrogate-Key": "red green", "Cache-Control": "max-age=100"}
+    origin.objects["a%20b/k:(1)"] = (b"x" * size, fields)
+    ours = yatagarasu([http_bucket("h", origin)])
+    ours.wait_for_disk()
+    where, post = "/admin/cache/info?key=h:/a%20b/k:(1)", {"Content-Type": "application/json"}
+    assert "host=" in page(ours, where, 400)["message"], "the origin is told of the host, so it is in the key"
+    where += "&host=test"
+    assert page(ours, where) == {"bucket": "h", "key": "/a b/k:(1)", "stored": False}
+    assert ask(ours.port, "/h/a%20b/k:(1)").status == 200
+    chunks = 0 if size == 1000 else 3
+    assert wait_until(lambda: page(ours, where).get("chunks_stored") == chunks)
+    info = page(ours, where)
+    assert (info["stored"], info["etag"], info["length"], info["tags"], info["head_in"]) == (True, '"v"', size, "red green", "memory")
+    assert info["fresh"] and info["fresh_for_seconds"] + info["age_seconds"] == 100 and info["chunks"] == chunks and "vary" not in info
+    assert page(ours, where.replace("h:/a", "h:a").replace("test", "TEST")) == {**page(ours, where), "key": "a b/k:(1)"}
+    for other in where.replace("=test", "=other"), where + "&query=q", where.replace("a%20b", "a%2520b"):
+        assert not page(ours, other)["stored"], other
+    ours.restart()
+    ours.wait_for_disk()
+    assert page(ours, where)["head_in"] == "disk" and page(ours, where)["chunks_stored"] == chunks
+    assert ours.admin("/admin/cache/purge/h/a%20b/k:(1)", post, "POST", '{"soft": true}')[0] == 200
+    assert page(ours, where)["softly_purged"] and not page(ours, where)["fresh"]
+    assert ours.admin("/admin/cache/purge/h/a%20b/k:(1)", post, "POST", "")[0] == 200
+    assert page(ours, where)["stored"] is False
+
+
+def test_info_of_http_by_query(origin, yatagarasu):
+    origin.put("k", b"x", Cache_Control="max-age=100")
+    ours = yatagarasu([http_bucket("h", origin, forwarded="off", query={"sort": True, "drop": ["utm_*"]})])
+    assert ask(ours.port, "/h/k?b=%26&a=1").status == 200
+    stored = lambda query: page(ours, "/admin/cache/info?key=h:/k" + query)["stored"]  # noqa: E731
+    assert not stored("") and not stored("&query=b") and not stored("&host=test&query=a%3D1")
+    assert stored("&query=b%3D%2526%26a%3D1") and stored("&query=a=1%26utm_x%26b=%2526"), "as it comes, raw, and by the bucket's rules"
+
+
+def test_info_of_http_tells_of_variants(origin, yatagarasu):
+    origin.objects["k"] = lambda request: (200, b"x" * (5 if request.headers.get("X-B") else 3), {"Cache-Control": "max-age=100", "Vary": "X-B, Accept-Encoding"})
+    ours = yatagarasu([http_bucket("h", origin, forwarded="off")])
+    ours.wait_for_disk()
+    info = lambda: page(ours, "/admin/cache/info?key=h:k")  # noqa: E731
+    assert "vary" not in info()
+    ask(ours.port, "/h/k", {"X-B": "1"})
+    assert info() == {"bucket": "h", "key": "k", "stored": False, "vary": "accept-encoding,x-b"}, "only the variant of another client"
+    ask(ours.port, "/h/k")
+    ours.restart()
+    ours.wait_for_disk()
+    assert info()["stored"] and info()["length"] == 3 and info()["vary"] == "accept-encoding,x-b"
+
+
+def test_a_path_that_another_bucket_serves(origin, yatagarasu):
+    for key in "h/k", "k":
+        origin.put(key, b"x", Cache_Control="max-age=100")
+    ours = yatagarasu([http_bucket("h", origin, forwarded="off"), {**http_bucket("r", origin, forwarded="off"), "path_prefix": "/"}])
+    assert ask(ours.port, "/h/k").status == 200
+    stored = lambda key: page(ours, "/admin/cache/info?key=" + key)["stored"]  # noqa: E731
+    assert stored("h:k") and not stored("r:/h/k") and not stored("r:/k")
+
+
 def test_info_refuses(origin, yatagarasu):
-    ours = yatagarasu([servers.s3_bucket("s", origin)])
+    ours = yatagarasu([servers.s3_bucket("s", origin), http_bucket("h", origin)])
+    for more in ("", "&host=", "&host=a/b", "&host=a%20b", "&host=a&host=b", "&host=a&query=", "&host=a&query=a%23b", "&host=a&query=%0a", "&host=a&x=1"):
+        page(ours, "/admin/cache/info?key=h:k" + more, 400)
+    assert not page(ours, "/admin/cache/info?key=h:k&host=" + "a" * 4000)["stored"], "what is so long passes"
+    page(ours, "/admin/cache/info?key=h:a/../b&host=a", 400)
+    page(ours, "/admin/cache/info?host=a", 400)
+    for more in "&host=a", "&query=a":
+        assert "generic HTTP" in page(ours, "/admin/cache/info?key=s:k" + more, 400)["message"]
     for query in ("", "?key=", "?key=s", "?key=s:", "?key=:k", "?key=s:k&key=s:l", "?x=1", "?key=s:%zz"):
         page(ours, "/admin/cache/info" + query, 400)
     page(ours, "/admin/cache/info?key=nobody:k", 404)

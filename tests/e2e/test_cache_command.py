@@ -76,6 +76,24 @@ def test_purge(ours):
     assert not json.loads(well(ours, "info", "s", "a/1"))["stored"]
 
 
+def test_of_an_http_origin(origin, yatagarasu):
+    ours = yatagarasu([{"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint + "/o"}}])
+    origin.put("a%20(b)", b"x" * 1000, Cache_Control="max-age=60")
+    for target in "/h/a%20(b)", "/h/a%20(b)?q=1":
+        assert ask(ours.port, target).status == 200
+    refused = command(ours, "info", "h", "/a (b)")
+    assert refused.returncode == 1 and "host" in refused.stderr
+    for query in [], ["--query=q=1"]:
+        assert json.loads(well(ours, "info", "h", "/a (b)", "--host", "test", *query))["stored"]
+    assert not json.loads(well(ours, "info", "h", "/a (b)", "--host", "test", "--query", "q=2&r"))["stored"]
+    assert well(ours, "purge", "h", "/a (b)", "--host=test", "--soft") == "purged /a (b) of bucket h, 1000 bytes were stored, softly\n"
+    assert well(ours, "purge", "h", "/a (b)") == "purged /a (b) of bucket h; with --host it is told what was stored\n"
+    assert well(ours, "purge", "h", "/a (b)", "--host=test", "--query=q=1") == "purged /a (b) of bucket h, nothing was stored\n"
+    origin.put("v", b"x", Cache_Control="max-age=60", Vary="X-A")
+    ask(ours.port, "/h/v", {"X-A": "1"})
+    assert well(ours, "purge", "h", "v", "--host=test") == "purged v of bucket h, nothing was stored for clients without x-a\n"
+
+
 def test_all_must_be_meant(ours):
     ask(ours.port, "/s/a/1")
     for arguments, names in (((), "everything"), (("s",), "whole bucket"), (("s", "--soft"), "whole bucket"), (("s", "--prefix", ""), "--all"),

@@ -51,9 +51,45 @@ def test_a_path_in_all_its_forms(ours, origin, soft):
     others = [("/site/a%20b/c.txt2",), ("/site/a%20b",), ("/a%20b/c.txt",)]
     fill(ours, *forms, *others)
     answer = purge(ours, "/site/a%20b/c.txt", soft=soft)
-    assert answer["purged"] == "object" and "stored" not in answer
+    assert answer["purged"] == "object" and "stored" not in answer, "under which host is not said"
     assert caches(ours, *others) == ["HIT"] * 3
     assert caches(ours, *forms) == ["REVALIDATED" if soft else "MISS"] * len(forms)
+
+
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+def test_what_was_stored_is_told(ours, origin, soft):
+    origin.objects["a%20b"] = lambda request: (200, b"k" * (30_000 if "?" in request.path else 5), {**FRESH, "ETag": '"q"' if "?" in request.path else '"a"'})
+    fill(ours, ("/site/a%20b",), ("/site/a%20b?q=1",))
+    assert "stored" not in purge(ours, "/site/other", soft=True)
+    assert purge(ours, "/site/other", host="test")["stored"] is None
+    assert purge(ours, "/site/a%20b", host="test", query="q=1", soft=True)["stored"] == {"etag": '"q"', "length": 30_000}
+    assert purge(ours, "/site/a%20b", host="test", soft=soft)["stored"] == {"etag": '"a"', "length": 5}, "softly purged, it is stored"
+    left = {"etag": '"a"', "length": 5} if soft else None
+    assert purge(ours, "/site/a%20b", host="TEST")["stored"] == left
+    assert purge(ours, "/site/a%20b", host="test")["stored"] is None
+    assert caches(ours, ("/site/a%20b",), ("/site/a%20b?q=1",)) == ["MISS", "MISS"]
+
+
+def test_what_was_stored_of_variants(ours, origin):
+    origin.objects["k"] = lambda request: (200, b"k" * len(request.headers.get("X-A", "")), {**FRESH, "Vary": "X-A"})
+    fill(ours, ("/site/k", {"X-A": "1"}))
+    answer = purge(ours, "/site/k", host="test", soft=True)
+    assert answer["stored"] is None and answer["vary"] == "x-a", "there may be others"
+    fill(ours, ("/site/k",))
+    answer = purge(ours, "/site/k", host="test")
+    assert answer["stored"] == {"etag": '"a"', "length": 0} and answer["vary"] == "x-a"
+    assert "vary" not in purge(ours, "/site/k", host="test")
+    assert caches(ours, ("/site/k", {"X-A": "1"}), ("/site/k",)) == ["MISS", "MISS"]
+
+
+def test_what_makes_no_sense_purges_nothing(ours, origin):
+    origin.objects["k"] = (b"k", FRESH)
+    fill(ours, ("/site/k",))
+    for rest, body in (("/site/k", {"host": "a b"}), ("/site/k", {"host": ""}), ("/site/k", {"host": "a", "query": "a#b"}), ("/site/k", {"host": 1}),
+                       ("/site", {"host": "test"}), ("/site", {"query": "q"}), ("", {"host": "test"})):
+        code, _, text = ours.admin(f"/admin/cache/purge{rest}", {"Content-Type": "application/json"}, "POST", json.dumps(body))
+        assert code == 400 and "message" in json.loads(text), (rest, body, text)
+    assert caches(ours, ("/site/k",)) == ["HIT"]
 
 
 def test_the_root(ours, origin):

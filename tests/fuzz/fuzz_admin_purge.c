@@ -15,6 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const struct proxy_purge *purge = &asked.purge;
     CHECK(purge->prefix.len <= ADMIN_PURGE_TEXT_MAX && purge->tag.len <= ADMIN_PURGE_TEXT_MAX);
+    CHECK(purge->host.len <= ADMIN_PURGE_TEXT_MAX && purge->query.len <= ADMIN_PURGE_TEXT_MAX);
+    CHECK(purge->key.len > 0 || purge->host.len + purge->query.len == 0);
     CHECK(purge->key.len == 0 || (purge->prefix.len == 0 && purge->tag.len == 0));
     CHECK(purge->tag.len == 0 || memchr(purge->tag.ptr, 0, purge->tag.len) == NULL);
     asked.purge.was_stored = false;

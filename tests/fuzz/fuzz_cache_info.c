@@ -15,9 +15,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (cache_info_parse(bytes_of(data, size), buf, &look) != NULL)
         return 0;
     CHECK(look.bucket.len > 0 && look.key.len > 0 && look.bucket.len + 1 + look.key.len <= size);
-    CHECK(look.bucket.ptr == buf && look.key.ptr == buf + look.bucket.len + 1);
+    CHECK(look.bucket.ptr >= buf && look.key.ptr == look.bucket.ptr + look.bucket.len + 1);
+    CHECK(look.key.ptr + look.key.len <= buf + size);
+    CHECK(look.host.len + look.query.len + look.bucket.len + 1 + look.key.len <= size);
     CHECK(memchr(look.bucket.ptr, ':', look.bucket.len) == NULL);
-    CHECK(memchr(buf, 0, look.bucket.len + 1 + look.key.len) == NULL);
+    CHECK(memchr(look.bucket.ptr, 0, look.bucket.len + 1 + look.key.len) == NULL);
     struct writer w = writer_of(answer, sizeof answer);
     CHECK(cache_info_write(&w, &look, 0) == 200 && !w.failed);
     CHECK(memchr(answer, '\n', writer_bytes(&w).len) == answer + writer_bytes(&w).len - 1);

@@ -136,6 +136,37 @@ static void test_parameters(void **state)
     assert_false(target_next_parameter(&query, &name, &value));
 }
 
+static void test_encode_path(void **state)
+{
+    static const struct {
+        const char *path, *raw;
+    } cases[] = {{"", ""}, {"/a b/c", "/a%20b/c"}, {"/-._~!$&'()*+,;=:@", "/-._~!$&'()*+,;=:@"},
+        {"/%?#[]\"<>\\^`{|}\x7f", "/%25%3F%23%5B%5D%22%3C%3E%5C%5E%60%7B%7C%7D%7F"},
+        {"/\xc3\xa9", "/%C3%A9"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t raw[100];
+        struct writer w = writer_of(raw, sizeof raw);
+        target_encode_path(&w, bytes_of_string(cases[i].path));
+        assert_false(w.failed);
+        assert_text(writer_bytes(&w), cases[i].raw, cases[i].path);
+    }
+}
+
+static void test_authority(void **state)
+{
+    static const struct {
+        const char *text;
+        bool is_one;
+    } cases[] = {{"h", true}, {"h.example:80", true}, {"192.0.2.1:65535", true}, {"[2001:db8::1]:8", true},
+        {"h:", true}, {"", false}, {":80", false}, {"h:65536", false}, {"h:x", false}, {"a b", false},
+        {"a/b", false}, {"a,b", false}, {"u@h", false}, {"[::1", false}, {"[]", false}, {"h%20", false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (target_is_authority(bytes_of_string(cases[i].text)) != cases[i].is_one)
+            fail_msg("'%s'", cases[i].text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +174,8 @@ int main(void)
         cmocka_unit_test(test_split_refuses),
         cmocka_unit_test(test_decode_path),
         cmocka_unit_test(test_decode_path_refuses),
+        cmocka_unit_test(test_encode_path),
+        cmocka_unit_test(test_authority),
         cmocka_unit_test(test_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,119 @@
+#include "proxy/find.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+#include "http/target.h"
+#include "proxy/request.h"
+
+static void end(struct find *find, struct item *item)
+{
+    bare_free(find->request);
+    find->request = NULL;
+    find->done(find, item);
+}
+
+static void head_came(struct cache_get *get, int result, struct item *item)
+{
+    (void)result;
+    end(CONTAINER_OF(get, struct find, get), item);
+}
+
+static void look(struct find *find, struct item_key key,
+    void (*came)(struct cache_get *get, int result, struct item *item))
+{
+    struct cache *cache = find->proxy->cache;
+    find->tier = memory_has(cache_memory(cache), key) ? CACHE_MEMORY : CACHE_DISK;
+    find->get.done = came;
+    cache_get_start(cache, find->loop, &find->get, key, 0, UINT32_MAX, false);
+}
+
+/* ---- S3 ---- */
+
+static int find_s3(struct find *find)
+{
+    const struct origin *origin = find->bucket->origin;
+    struct bytes identity;
+    if (find->host.len > 0 || find->query.len > 0)
+        return E_SYNTAX;
+    if (!identity_write(find->identity, origin_identity_endpoint(origin), origin_identity_bucket(origin),
+            find->key, (struct bytes){0}, &identity))
+        return E_TOO_LARGE;
+    find->caching = request_caching_of(find->bucket->settings, find->key);
+    look(find, identity_head_key(identity), head_came);
+    return 0;
+}
+
+/* ---- generic origins ---- */
+
+/* Which fields select is known by now. */
+static void vary_came(struct cache_get *get, int result, struct item *item)
+{
+    struct find *find = CONTAINER_OF(get, struct find, get);
+    struct variant variant;
+    bool findable = true;
+    if (result == 0 && variant_decode(&variant, item) == 0) {
+        find->vary = variant.names;
+        findable = request_select(find->request, &variant);
+    }
+    item_unref(&item);
+    if (findable)
+        look(find, identity_head_key(find->request->identity), head_came);
+    else
+        end(find, NULL);
+}
+
+/* E_MISSING: no request for it comes to this bucket, or what comes is not stored. */
+static int locate(struct find *find, struct request *request)
+{
+    const struct proxy *proxy = find->proxy;
+    struct target target;
+    struct bytes path;
+    if (target_split(request->http->target, &target) < 0)
+        return E_SYNTAX;
+    uint8_t *buf = arena_take(&request->arena, target.path.len);
+    if (buf == NULL)
+        return -ENOMEM;
+    if (target_decode_path(target.path, buf, &path) < 0)
+        return E_SYNTAX;
+    int bucket = route_find(proxy->routes, path, &request->key);
+    if (bucket < 0 || &proxy->buckets[bucket] != find->bucket)
+        return E_MISSING;
+    request->bucket = &proxy->buckets[bucket];
+    if (!request_locate_http(request, &target, path))
+        return -ENOMEM;
+    find->caching = request->caching;
+    return request->identity.ptr ? 0 : E_MISSING;
+}
+
+static int find_http(struct find *find)
+{
+    const struct bucket_settings *settings = find->bucket->settings;
+    if (find->host.len == 0 && request_key_has_host(settings))
+        return E_REFUSED;
+    if (find->host.len > 0 && !target_is_authority(find->host))
+        return E_SYNTAX;
+    struct bytes query = find->query.len > 0 ? find->query : (struct bytes){0};
+    if (!bare_write(&find->bare, settings, find->key, query, find->host))
+        return E_TOO_LARGE;
+    find->request = bare_request(&find->bare);
+    int result = find->request ? locate(find, find->request) : -ENOMEM;
+    if (result == 0) {
+        look(find, identity_vary_key(find->request->base_identity), vary_came);
+    } else if (result == E_MISSING) {
+        end(find, NULL);
+        result = 0;
+    } else {
+        bare_free(find->request);
+    }
+    return result;
+}
+
+int find_start(struct find *find, struct proxy *proxy, struct io_loop *loop)
+{
+    find->proxy = proxy;
+    find->loop = loop;
+    find->request = NULL;
+    vary_init(&find->vary);
+    return find->bucket->settings->http.on ? find_http(find) : find_s3(find);
+}
