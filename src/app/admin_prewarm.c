@@ -61,6 +61,12 @@ static const char *take_number(
     return NULL;
 }
 
+static const char *take_host(struct admin_prewarm *asked, const char *name, const json_t *value)
+{
+    const char *why = take_text(asked, name, value, asked->host, sizeof asked->host, &asked->order.host);
+    return why == NULL && asked->order.host.len == 0 ? wrong(asked, name, "empty") : why;
+}
+
 static const char *take_member(
     struct admin_prewarm *asked, const char *name, const json_t *value, struct writer *keys)
 {
@@ -73,8 +79,10 @@ static const char *take_member(
         return take_number(asked, name, value, PREWARM_CONCURRENCY_MAX, &order->concurrency);
     if (strcmp(name, "rate") == 0)
         return take_number(asked, name, value, PREWARM_RATE_MAX, &order->rate);
+    if (strcmp(name, "host") == 0)
+        return take_host(asked, name, value);
     if (strcmp(name, "prefix") != 0)
-        return wrong(asked, name, "unknown; the members are bucket, keys or prefix, concurrency, rate");
+        return wrong(asked, name, "unknown; the members are bucket, keys or prefix, host, concurrency, rate");
     order->listed = true;
     return take_text(asked, name, value, asked->prefix, sizeof asked->prefix, &order->prefix);
 }
@@ -123,8 +131,12 @@ unsigned admin_prewarm_write_refusal(struct writer *w, int result)
     case E_MISSING:
         return write_error(w, 400, "\"bucket\": no bucket is configured under this name");
     case E_UNSUPPORTED:
+        return write_error(w, 400, "\"prefix\": a generic HTTP origin has no list; expected \"keys\"");
+    case E_REFUSED:
         return write_error(
-            w, 400, "\"bucket\": what is stored of a generic HTTP origin depends on what clients send");
+            w, 400, "\"host\": what is stored of this bucket depends on the host that clients name");
+    case E_SYNTAX:
+        return write_error(w, 400, "\"host\": expected a host name, of a bucket with a generic HTTP origin");
     case E_TOO_LARGE:
         return write_error(w, 400, "\"prefix\": longer than a key");
     case E_EXHAUSTED:
@@ -172,6 +184,8 @@ static void put_job(struct json *json, const struct prewarm_job *job)
     json_put_string(json, "bucket", bytes_of_string(job->bucket));
     if (job->listed)
         json_put_string(json, "prefix", job->prefix);
+    if (job->host.len > 0)
+        json_put_string(json, "host", job->host);
     json_put_number(json, "concurrency", job->concurrency);
     json_put_number(json, "rate", job->rate);
     json_put_string(json, "started", bytes_of(started, log_time(started, job->started_wall_ns)));

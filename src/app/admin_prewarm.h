@@ -2,8 +2,8 @@
  * POST /admin/cache/prewarm: what is asked for; and how jobs are told. Pure, but for the JSON library.
  *
  * The body is one JSON object: "bucket", and either "keys" (an array) or "prefix" (which may be "": all);
- * "concurrency" and "rate" are optional. Whatever else is in it, or is of another type, is an error that
- * names the member.
+ * "host" (of a generic HTTP origin), "concurrency" and "rate" are optional. Whatever else is in it, or is of
+ * another type, is an error that names the member.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 struct admin_prewarm {
     struct prewarm_order order;
     char message[160];
-    uint8_t bucket[256], prefix[PREWARM_KEY_MAX];
+    uint8_t bucket[256], prefix[PREWARM_KEY_MAX], host[PREWARM_HOST_MAX];
 };
 
 /* The keys are moved into the body's bytes, which the order then names. NULL, or what is wrong. */

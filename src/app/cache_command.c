@@ -15,9 +15,8 @@ const char cache_command_usage[] =
     "  purge [BUCKET] --tag TAG       ... all objects with this tag\n"
     "  purge [BUCKET] --all           ... the whole bucket; without BUCKET: everything\n"
     "      --soft                     make stale instead: the next request asks the origin\n"
-    "      --host HOST                with info KEY and purge KEY of a generic HTTP origin: the host that "
-    "clients name\n"
-    "      --query QUERY              ... and what stands behind ?\n"
+    "      --host HOST                of a generic HTTP origin, with KEY: the host that clients name\n"
+    "      --query QUERY              ... and, for info and purge, what stands behind ?\n"
     "  prewarm BUCKET KEY...          bring objects into the cache; Ctrl-C cancels\n"
     "  prewarm BUCKET --prefix TEXT   ... all objects whose keys begin so (--all: all)\n"
     "      --concurrency N            objects at a time (default 4, at most 64)\n"
@@ -113,7 +112,7 @@ static bool parse_option(struct parser *parser)
         {"--token", OPTION_TEXT, EVERY_ACTION, &command->token, 0},
         {"--prefix", OPTION_TEXT, purge | prewarm, &command->prefix, 0},
         {"--tag", OPTION_TEXT, purge, &command->tag, 0},
-        {"--host", OPTION_TEXT, info | purge, &command->host, 0},
+        {"--host", OPTION_TEXT, info | purge | prewarm, &command->host, 0},
         {"--query", OPTION_TEXT, info | purge, &command->query, 0},
         {"--soft", OPTION_FLAG, purge, &command->soft, 0},
         {"--all", OPTION_FLAG, purge | prewarm, &command->all, 0},

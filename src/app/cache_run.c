@@ -299,6 +299,8 @@ static json_t *prewarm_body(const struct cache_command *command)
         well = well && json_object_set_new(body, "keys", prewarm_keys(command)) == 0;
     else
         well = well && put_text(body, "prefix", command->prefix ? command->prefix : "");
+    if (command->host)
+        well = well && put_text(body, "host", command->host);
     if (command->concurrency)
         well = well && json_object_set_new(body, "concurrency", json_integer(command->concurrency)) == 0;
     if (command->rate)

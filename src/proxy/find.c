@@ -89,7 +89,7 @@ static int locate(struct find *find, struct request *request)
 static int find_http(struct find *find)
 {
     const struct bucket_settings *settings = find->bucket->settings;
-    if (find->host.len == 0 && request_key_has_host(settings))
+    if (find->host.len == 0 && settings_key_has_host(settings))
         return E_REFUSED;
     if (find->host.len > 0 && !target_is_authority(find->host))
         return E_SYNTAX;

@@ -82,11 +82,6 @@ static void write_lower(struct writer *w, struct bytes text)
     }
 }
 
-bool request_key_has_host(const struct bucket_settings *settings)
-{
-    return settings->http.preserve_host || settings->http.forwarded != FORWARDED_OFF;
-}
-
 /* What the client calls the host may decide what comes wherever the origin is told of it, and in which way:
  * entries that tell it otherwise share nothing. */
 static void write_host(const struct request *request, struct writer *w)
@@ -94,7 +89,7 @@ static void write_host(const struct request *request, struct writer *w)
     const struct bucket_settings *settings = request->bucket->settings;
     write_u8(w, 0);
     write_u8(w, (uint8_t)(settings->http.forwarded + (settings->http.preserve_host ? '4' : '0')));
-    if (request_key_has_host(settings))
+    if (settings_key_has_host(settings))
         write_lower(w, request->http->host);
 }
 

@@ -320,6 +320,10 @@ static bool set_request(struct pass *pass)
 
 void request_pass(struct request *request)
 {
+    if (request->warm) {
+        warm_pass(request);
+        return;
+    }
     struct pass *pass = calloc(1, sizeof *pass);
     request->pass = request->asked = true;
     request->step = STEP_PASS;

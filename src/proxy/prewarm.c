@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/list.h"
+#include "http/target.h"
 #include "origin/list.h"
 #include "proxy/warm.h"
 #include "proxy/worker.h"
@@ -30,6 +31,7 @@ struct work {
     struct origin_list *list;
     bool awaits_page;
     char code[64];
+    uint8_t host[PREWARM_HOST_MAX];
     uint8_t *text; /* the keys, or the prefix */
     size_t text_len, text_at;
 };
@@ -174,7 +176,7 @@ static void begin(struct work *work, struct slot *slot, struct bytes key)
     work->next_ns = (work->next_ns < now ? now : work->next_ns) + NS_PER_S / work->job.rate;
     if (key.len > PREWARM_KEY_MAX) {
         count(work, slot, WARM_FAILED, 400);
-    } else if (warm_start(work->prewarm->worker, &slot->warm, work->bucket, key) < 0) {
+    } else if (warm_start(work->prewarm->worker, &slot->warm, work->bucket, key, work->job.host) < 0) {
         count(work, slot, WARM_FAILED, 503);
     } else {
         slot->busy = true;
@@ -302,12 +304,15 @@ static bool fill_work(struct work *work, const struct prewarm_order *order)
         return false;
     if (text.len > 0)
         memcpy(work->text, text.ptr, text.len);
+    if (order->host.len > 0)
+        memcpy(work->host, order->host.ptr, order->host.len);
     work->text_len = text.len;
     work->started_ns = now_ns(work);
     work->job = (struct prewarm_job){
         .bucket = work->prewarm->proxy->buckets[work->bucket].settings->name,
         .listed = order->listed,
         .prefix = bytes_of(work->text, order->listed ? text.len : 0),
+        .host = bytes_of(work->host, order->host.len),
         .concurrency = order->concurrency,
         .rate = order->rate,
         .known = order->listed ? 0 : order->key_count,
@@ -346,6 +351,18 @@ static int work_create(
     return 0;
 }
 
+static int check_order(const struct bucket_settings *settings, const struct prewarm_order *order)
+{
+    if (!settings->http.on)
+        return order->host.len > 0 ? E_SYNTAX : 0;
+    if (order->listed)
+        return E_UNSUPPORTED;
+    if (order->host.len == 0)
+        return settings_key_has_host(settings) ? E_REFUSED : 0;
+    bool well = order->host.len <= PREWARM_HOST_MAX && target_is_authority(order->host);
+    return well ? 0 : E_SYNTAX;
+}
+
 int prewarm_start(struct prewarm *prewarm, const struct prewarm_order *order, const struct prewarm_job **job)
 {
     CHECK(order->concurrency > 0 && order->concurrency <= PREWARM_CONCURRENCY_MAX);
@@ -354,13 +371,14 @@ int prewarm_start(struct prewarm *prewarm, const struct prewarm_order *order, co
     struct work *work;
     if (bucket == NULL)
         return E_MISSING;
-    if (bucket->settings->http.on)
-        return E_UNSUPPORTED;
+    int result = check_order(bucket->settings, order);
+    if (result < 0)
+        return result;
     if (prewarm->draining)
         return E_CANCELED;
     if (prewarm->running >= PREWARM_RUNNING)
         return E_EXHAUSTED;
-    int result = work_create(prewarm, (unsigned)(bucket - prewarm->proxy->buckets), order, &work);
+    result = work_create(prewarm, (unsigned)(bucket - prewarm->proxy->buckets), order, &work);
     if (result < 0)
         return result;
     make_place(prewarm);

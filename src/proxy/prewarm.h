@@ -24,6 +24,7 @@
 #define PREWARM_RATE_MAX 100000
 #define PREWARM_FAILURES 8
 #define PREWARM_KEY_MAX 1024
+#define PREWARM_HOST_MAX 256
 
 struct prewarm;
 
@@ -33,6 +34,7 @@ struct prewarm_order {
     unsigned key_count;
     bool listed; /* instead of keys: all that begin with prefix */
     struct bytes prefix;
+    struct bytes host;          /* of a generic HTTP origin: that clients name; empty: not said */
     unsigned concurrency, rate; /* within their bounds */
 };
 
@@ -50,7 +52,7 @@ struct prewarm_job {
     enum prewarm_state state;
     const char *bucket;
     bool listed;
-    struct bytes prefix;
+    struct bytes prefix, host;
     unsigned concurrency, rate;
     uint64_t known;     /* keys so far */
     bool all_known;     /* that is all of them */
@@ -64,9 +66,10 @@ struct prewarm_job {
 
 /* -ENOMEM. The log may be NULL. */
 MUST_CHECK int prewarm_create(struct prewarm **prewarm, struct proxy_worker *worker, struct log *log);
-/* Everything is copied. 0 with the new job; E_MISSING: no such bucket; E_UNSUPPORTED: of a generic HTTP
- * origin (warm.h); E_TOO_LARGE: the prefix is longer than a key; E_EXHAUSTED: as many jobs run as may;
- * E_CANCELED: all ends; -ENOMEM. */
+/* Everything is copied. 0 with the new job; E_MISSING: no such bucket; E_UNSUPPORTED: a generic HTTP origin
+ * has no list; E_REFUSED: its key has the host, and none is said; E_SYNTAX: the host is malformed, or an S3
+ * bucket's, which has none; E_TOO_LARGE: the prefix is longer than a key; E_EXHAUSTED: as many jobs run as
+ * may; E_CANCELED: all ends; -ENOMEM. */
 MUST_CHECK int prewarm_start(
     struct prewarm *prewarm, const struct prewarm_order *order, const struct prewarm_job **job);
 /* Of an id, or NULL; valid in this turn. */

@@ -149,8 +149,6 @@ void request_route_http(struct request *request, const struct target *target, st
 /* locate_http.c: target, key, caching and identity (ptr NULL: too long to be stored), once bucket and key are
  * known. False: the arena is exhausted. */
 MUST_CHECK bool request_locate_http(struct request *request, const struct target *target, struct bytes path);
-/* locate_http.c: whether the host that a client names is a part of the key. */
-bool request_key_has_host(const struct bucket_settings *settings);
 /* locate_http.c: under which a target of this request's generic origin is kept; lies in scratch. False: it is
  * too long. */
 MUST_CHECK bool request_http_identity(const struct request *request, struct bytes path, struct bytes key,

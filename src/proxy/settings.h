@@ -34,6 +34,12 @@ struct bucket_settings {
     const char *tag_field;   /* names tags beside Surrogate-Key and Cache-Tag; NULL: none */
 };
 
+/* Whether the host that clients name is a part of the key: wherever the origin is told of it. */
+static inline bool settings_key_has_host(const struct bucket_settings *settings)
+{
+    return settings->http.preserve_host || settings->http.forwarded != FORWARDED_OFF;
+}
+
 struct settings {
     struct {
         const char *host; /* numeric */

@@ -33,7 +33,7 @@ void warm_pass(struct request *request)
 static enum warm_outcome outcome_of(const struct request *request)
 {
     const struct warm *warm = request->warm;
-    if (warm->unstored)
+    if (warm->unstored && request->status < 400)
         return WARM_UNSTORED;
     if (warm->cut || request->gone || request->status < 200 || request->status >= 400)
         return WARM_FAILED;
@@ -60,15 +60,15 @@ void warm_cut(struct request *request)
 
 /* ---- the start ---- */
 
-int warm_start(struct proxy_worker *worker, struct warm *warm, unsigned bucket, struct bytes key)
+int warm_start(
+    struct proxy_worker *worker, struct warm *warm, unsigned bucket, struct bytes key, struct bytes host)
 {
     const struct proxy *proxy = worker->proxy;
-    CHECK(bucket < proxy->bucket_count && !proxy->buckets[bucket].settings->http.on);
+    CHECK(bucket < proxy->bucket_count);
     warm->message.deliver = deliver;
     warm->unstored = warm->cut = false;
     warm->bucket = bucket;
-    bool fits =
-        bare_write(&warm->bare, proxy->buckets[bucket].settings, key, (struct bytes){0}, (struct bytes){0});
+    bool fits = bare_write(&warm->bare, proxy->buckets[bucket].settings, key, (struct bytes){0}, host);
     struct request *request = warm->request = bare_request(&warm->bare);
     if (request == NULL)
         return -ENOMEM;

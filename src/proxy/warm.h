@@ -39,8 +39,9 @@ struct warm {
     bool unstored, cut;
 };
 
-/* Of an S3 bucket, by its number, the decoded key. Not of a generic HTTP origin: what is stored of that
- * depends on what clients send, and is forwarded. -ENOMEM: done will not come. */
-MUST_CHECK int warm_start(struct proxy_worker *worker, struct warm *warm, unsigned bucket, struct bytes key);
+/* By the bucket's number, the decoded key; of a generic HTTP origin for clients that name the host and send
+ * no other field (bare.h). The host outlives it. -ENOMEM: done will not come. */
+MUST_CHECK int warm_start(
+    struct proxy_worker *worker, struct warm *warm, unsigned bucket, struct bytes key, struct bytes host);
 /* done comes soon. */
 void warm_cancel(struct warm *warm);

@@ -37,7 +37,9 @@ static void requests(void **state)
     assert_int_equal(order->concurrency, 64);
     assert_int_equal(order->rate, 100000);
     assert_null(parse("{\"bucket\": \"b\", \"prefix\": \"\", \"rate\": 1, \"concurrency\": 1}"));
-    assert_true(order->listed && order->prefix.len == 0);
+    assert_true(order->listed && order->prefix.len == 0 && order->host.len == 0);
+    assert_null(parse("{\"bucket\": \"b\", \"keys\": [\"k\"], \"host\": \"h:1\"}"));
+    assert_true(bytes_equal(order->host, BYTES("h:1")));
 }
 
 /* Beside what tests/e2e/test_prewarm.py sends. */
@@ -58,7 +60,7 @@ static void refused(void **state)
             fail_msg("taken: %s", cases[i]);
     assert_string_equal(parse("{\"bucket\": \"b\", \"prefix\": 1}"), "\"prefix\": expected a text");
     assert_string_equal(parse("{\"path\": \"b\"}"),
-        "\"path\": unknown; the members are bucket, keys or prefix, concurrency, rate");
+        "\"path\": unknown; the members are bucket, keys or prefix, host, concurrency, rate");
     assert_string_equal(parse("{\"bucket\": \"b\", \"prefix\": \"\", \"concurrency\": 65}"),
         "\"concurrency\": expected a whole number from 1 to 64");
 }
@@ -119,11 +121,12 @@ static void jobs(void **state)
 static void refusals(void **state)
 {
     (void)state;
-    static const int results[] = {E_MISSING, E_UNSUPPORTED, E_TOO_LARGE, E_EXHAUSTED, E_CANCELED, -12};
+    static const int results[] = {
+        E_MISSING, E_UNSUPPORTED, E_REFUSED, E_SYNTAX, E_TOO_LARGE, E_EXHAUSTED, E_CANCELED, -12};
     for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
         char text[400];
         struct writer w = writer_of(text, sizeof text);
-        assert_int_equal(admin_prewarm_write_refusal(&w, results[i]), i < 3 ? 400 : 503);
+        assert_int_equal(admin_prewarm_write_refusal(&w, results[i]), i < 5 ? 400 : 503);
         assert_false(w.failed);
     }
 }

@@ -61,6 +61,7 @@ static void commands(void **state)
         {"purge --all", CACHE_PURGE, .all = true},
         {"prewarm b k --concurrency 64 --rate=100000 --detach", CACHE_PREWARM, "b", "k", .concurrency = 64,
             .rate = 100000, .detach = true},
+        {"prewarm b k --host h", CACHE_PREWARM, "b", "k", .host = "h"},
         {"prewarm b --prefix ``", CACHE_PREWARM, "b", .prefix = ""},
         {"prewarm b --all", CACHE_PREWARM, "b", .all = true},
         {"jobs", CACHE_JOBS},

@@ -89,6 +89,10 @@ def test_of_an_http_origin(origin, yatagarasu):
     assert well(ours, "purge", "h", "/a (b)", "--host=test", "--soft") == "purged /a (b) of bucket h, 1000 bytes were stored, softly\n"
     assert well(ours, "purge", "h", "/a (b)") == "purged /a (b) of bucket h; with --host it is told what was stored\n"
     assert well(ours, "purge", "h", "/a (b)", "--host=test", "--query=q=1") == "purged /a (b) of bucket h, nothing was stored\n"
+    refused = command(ours, "prewarm", "h", "--all", "--host", "test")
+    assert refused.returncode == 1 and '400: "prefix"' in refused.stderr
+    assert well(ours, "prewarm", "h", "/a (b)", "--host=test").endswith("done: 1 fetched, 0 stored before, 0 not to be stored, 0 failed\n")
+    assert ask(ours.port, "/h/a%20(b)").cache == "HIT"
     origin.put("v", b"x", Cache_Control="max-age=60", Vary="X-A")
     ask(ours.port, "/h/v", {"X-A": "1"})
     assert well(ours, "purge", "h", "v", "--host=test") == "purged v of bucket h, nothing was stored for clients without x-a\n"

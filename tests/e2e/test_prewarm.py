@@ -8,7 +8,9 @@ import urllib.parse
 
 import pytest
 
+import raw_origin
 import servers
+from raw_origin import script
 from scripted import Scripted
 from wire import ask, wait_until
 
@@ -292,11 +294,79 @@ def test_refused(refusing, body, named):
     assert (f'"{named}"' if named else "JSON object") in message
 
 
-def test_generic_origins_are_refused(origin, yatagarasu):
-    ours = yatagarasu([{"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint}}])
-    for what in ({"keys": ["k"]}, {"prefix": ""}):
-        assert '"bucket"' in order(ours, 400, bucket="h", **what)["message"]
+# ---- generic HTTP origins ----
+
+def http_bucket(name, origin, **keys):
+    return {"name": name, "path_prefix": f"/{name}", "http": {"endpoint": f"{origin.endpoint}/o", **keys}}
+
+
+def test_a_generic_origin_has_no_list(origin, yatagarasu):
+    ours = yatagarasu([http_bucket("h", origin), servers.s3_bucket("s", origin)])
+    for named, what in (("prefix", {"prefix": "", "host": "test"}), ("host", {"keys": ["k"]}), ("host", {"keys": ["k"], "host": "a/b"}),
+                        ("host", {"keys": ["k"], "host": ""}), ("host", {"keys": ["k"], "host": "a" * 300}), ("host", {"keys": ["k"], "host": 1})):
+        assert f'"{named}"' in order(ours, 400, bucket="h", **what)["message"]
+    assert '"host"' in order(ours, 400, bucket="s", keys=["k"], host="test")["message"]
     assert origin.seen == []
+
+
+def test_what_clients_of_a_generic_origin_find(origin, yatagarasu):
+    fresh = {"Cache-Control": "max-age=60"}
+    for key in ODD:
+        origin.objects[urllib.parse.quote(key, safe="/!$&'()*+,;=:@~")] = (body_of(key), fresh)
+    large = os.urandom(700_000)
+    origin.objects.update({"large": (large, {**fresh, "Vary": "X-A"}), "private": (b"p", {"Cache-Control": "private"}),
+                           "moved": lambda request: (301, b"", {**fresh, "Location": "/o/large"}),
+                           "error": lambda request: (500, b"sorry", {})})
+    ours = yatagarasu([http_bucket("h", origin), http_bucket("other", origin, forwarded="off")])
+    ours.wait_for_disk()
+    told = prewarm(ours, bucket="h", keys=ODD + ["/large", "private", "moved", "error", "gone"], host="test", rate=100000)
+    assert told["state"] == "done" and told["host"] == "test"
+    assert counts(told) == {"fetched": len(ODD) + 2, "not_stored": 1, "failed": 2}, told
+    assert sorted((failure["key"], failure["status"]) for failure in told["failures"]) == [("error", 500), ("gone", 404)]
+    asked = len(origin.seen)
+    for key in ODD:
+        reply = ask(ours.port, "/h/" + urllib.parse.quote(key, safe="/!$&'()*+,;=:@~"))
+        assert (reply.cache, reply.body) == ("HIT", body_of(key)), key
+    assert ask(ours.port, "/h/large").body == large and ask(ours.port, "/h/moved").status == 301
+    assert len(origin.seen) == asked
+    again = prewarm(ours, bucket="h", keys=ODD + ["large"], host="TEST", rate=100000)
+    assert counts(again) == {"stored_before": len(ODD) + 1} and len(origin.seen) == asked
+    for reply in ask(ours.port, "/h/large", {"X-A": "1"}), ask(ours.port, "/h/large", {"Host": "another"}), ask(ours.port, "/other/large"):
+        assert reply.cache == "MISS", "another variant, another host, and what is told of the host otherwise"
+    assert counts(prewarm(ours, bucket="other", keys=["large", "moved"])) == {"fetched": 1, "stored_before": 1}
+
+
+def test_what_a_generic_origin_is_told(origin, yatagarasu):
+    origin.put("k", b"k", Cache_Control="max-age=60")
+    ours = yatagarasu([http_bucket("x", origin), http_bucket("f", origin, forwarded="forwarded"), http_bucket("p", origin, forwarded="off", preserve_host=True)])
+    seen = []
+    for bucket in "xfp":
+        assert counts(prewarm(ours, bucket=bucket, keys=["k"], host="www.example.com")) == {"fetched": 1}
+        seen.append({name: value for name, value in origin.asked("k")[-1].items() if name != "Via"})
+    endpoint = origin.endpoint.removeprefix("http://")
+    assert seen == [{"Host": endpoint, "X-Forwarded-For": "unknown", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "www.example.com"},
+                    {"Host": endpoint, "Forwarded": 'for=unknown;host="www.example.com";proto=http'},
+                    {"Host": "www.example.com"}]
+
+
+def test_what_generic_origins_answer_oddly(yatagarasu):
+    with raw_origin.RawOrigin() as origin:
+        ours = yatagarasu([http_bucket("h", origin, forwarded="off")])
+        fresh = "Cache-Control: max-age=60\r\n"
+        origin.scripts.update({
+            "/o/chunked": script(f"HTTP/1.1 200 OK\r\n{fresh}Transfer-Encoding: chunked\r\n\r\n", *(["186a0\r\n" + "k" * 100_000 + "\r\n"] * 5), "0\r\n\r\n"),
+            "/o/until-close": script(f"HTTP/1.1 200 OK\r\n{fresh}\r\nkkk"),
+            "/o/hints": script(f"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n{fresh}Content-Length: 1\r\n\r\nk"),
+            "/o/short": script(f"HTTP/1.1 200 OK\r\n{fresh}Content-Length: 1000000\r\n\r\nkkk"),
+            "/o/part": script(f"HTTP/1.1 206 Partial Content\r\n{fresh}Content-Range: bytes 0-0/9\r\nContent-Length: 1\r\n\r\nk"),
+            "/o/varies": script(f"HTTP/1.1 200 OK\r\n{fresh}Vary: *\r\nContent-Length: 1\r\n\r\nk"),
+            "/o/endless": script("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nk\r\n", lambda talk: talk.more())})
+        stored = ["chunked", "until-close", "hints"]
+        told = prewarm(ours, bucket="h", keys=stored + ["part", "varies", "endless", "short"], rate=1000)
+        assert counts(told) == {"fetched": 3, "not_stored": 3, "failed": 1} and told["failures"][0]["key"] == "short", told
+        assert counts(prewarm(ours, bucket="h", keys=stored)) == {"stored_before": 3}
+        assert [len(ask(ours.port, "/h/" + key).body) for key in stored] == [500_000, 3, 1]
+        assert [ask(ours.port, "/h/" + key).cache for key in stored] == ["HIT"] * 3
 
 
 @pytest.fixture(scope="module")
