@@ -226,7 +226,6 @@ static void settle(
     if (write->failed && write->is_table && filling->holed)
         append_hole_lost(device);
     items_settle(write, gone, again);
-    flush_ticket_done(device, write);
     if (write->is_table) {
         append_filling_end(device, filling);
     } else {
@@ -276,12 +275,20 @@ static void complete(struct write *write)
         counter_add(&device->stats.written_bytes, write->len);
     pthread_mutex_lock(&device->lock);
     settle(write, &ready, &gone, &again);
+    bool has_again = !list_empty(&again);
+    if (!has_again)
+        flush_ticket_done(device, write);
     bool waiting = !list_empty(&device->waiting);
     pthread_mutex_unlock(&device->lock);
     for (struct list_node *node; (node = list_pop_front(&gone)) != NULL;)
         writing_destroy(CONTAINER_OF(node, struct writing, node));
     for (struct list_node *node; (node = list_pop_front(&again)) != NULL;)
         write_again(device, worker, CONTAINER_OF(node, struct writing, node));
+    if (has_again) { /* until now no flush may take them for written */
+        pthread_mutex_lock(&device->lock);
+        flush_ticket_done(device, write);
+        pthread_mutex_unlock(&device->lock);
+    }
     int error = write->failed ? (int)write->op.result : 0;
     write_destroy(write);
     if (error != 0)
