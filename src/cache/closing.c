@@ -294,6 +294,7 @@ void device_close(struct device *device, void (*done)(struct device *device, int
     pthread_mutex_lock(&device->lock);
     closing->clean = device_in_service(device);
     atomic_store(&device->state, DEVICE_CLOSING);
+    device->gave_up = !closing->clean; /* one that is out takes nothing more */
     pthread_mutex_unlock(&device->lock);
     device_wake(device);
     wait(closing);
