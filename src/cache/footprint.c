@@ -4,8 +4,8 @@
 #include "cache/tier.h"
 #include "cache/worker.h"
 
-/* A window of the segment, a scan or a long table, a superblock. */
-#define RECLAIM_BYTES ((256u << 10) + (1u << 20) + SUPERBLOCK_BYTES)
+/* A window of the segment, the superblocks of two. */
+#define RECLAIM_BYTES ((256u << 10) + 2 * SUPERBLOCK_BYTES)
 #define ALLOCATION 16u /* what the allocator keeps beside a small block */
 
 /* Rows double as they come; the table is made when the segment is sealed. */
@@ -15,22 +15,28 @@ static uint64_t filling_bytes(const struct device *device)
            segment_table_len(device->rows_max) + sizeof(struct write);
 }
 
-static uint64_t reclaim_bytes(const struct device *device)
-{
-    return RECLAIM_BYTES + 2 * (uint64_t)device->rows_max * sizeof(struct segment_row);
-}
-
 /* What doubles is there twice for a moment, if the allocator has to move it. */
 static uint64_t doubled(uint64_t bytes)
 {
     return bytes + bytes / 2;
 }
 
-static uint64_t recovering_bytes(const struct device *device)
+/* The rows of a segment while they are read: by a table or by a scan. */
+static uint64_t loading_bytes(const struct device *device)
 {
     uint64_t table = segment_table_len(device->rows_max), window = ROWS_WINDOW_BYTES;
-    uint64_t rows = doubled(2 * (uint64_t)device->rows_max * sizeof(struct segment_row));
-    return RECOVERY_DEPTH * ((table > window ? table : window) + rows) +
+    return (table > window ? table : window) +
+           doubled(2 * (uint64_t)device->rows_max * sizeof(struct segment_row));
+}
+
+static uint64_t reclaim_bytes(const struct device *device)
+{
+    return RECLAIM_BYTES + loading_bytes(device);
+}
+
+static uint64_t recovering_bytes(const struct device *device)
+{
+    return RECOVERY_DEPTH * loading_bytes(device) +
            doubled(DEVICE_FORGOTTEN_MAX * sizeof *device->forgotten) +
            doubled(PURGE_PLACES_MAX * sizeof(struct purge_place)) + PURGE_LOG_WINDOW_BYTES +
            device->segment_count * sizeof(uint32_t);
