@@ -42,13 +42,13 @@ static struct filling *filling_open(struct device *device, bool may_wait)
     return filling;
 }
 
-/* Bytes are given out; reclaiming may be due when little is left. */
-static void use_bytes(struct device *device, struct filling *filling, uint32_t bytes)
+/* Bytes or a row were given out; reclaiming may be due when little is left. */
+static void look_late(struct device *device, struct filling *filling)
 {
-    bool was_late = device_segment_late(device, filling->used);
-    filling->used += bytes;
-    if (!was_late && device_segment_late(device, filling->used))
-        device_wake(device);
+    if (filling->late || !device_segment_late(device))
+        return;
+    filling->late = true;
+    device_wake(device);
 }
 
 /* Where the next item of that kind would start. */
@@ -71,15 +71,29 @@ static bool fits(const struct device *device, const struct filling *filling, con
            end + segment_table_len(filling->row_count + 1) <= device->segment_bytes;
 }
 
-/* Would the entry lie where there must be room for what is carried, while no other segment is free? */
+/* Would the entry lie where there must be room for what is carried? */
 static bool needs_carry_room(const struct device *device, const struct writing *entry)
 {
     const struct filling *filling = device->open;
-    if (filling == NULL || !fits(device, filling, entry))
+    if (filling == NULL || device->carried || !fits(device, filling, entry))
         return false;
     uint64_t end = segment_blocks_up((uint64_t)next_offset(device, filling, entry) + entry->item_len) +
                    segment_table_len(filling->row_count + 1);
-    return device->carrying || device->segment_bytes - end < device->carry_room;
+    return device->carrying || device->segment_bytes - end < device->carry_room ||
+           filling->row_count + 1 + device->carry_rows > device->rows_max;
+}
+
+/* Is it a segment that the entry waits for? */
+static bool lacks_segment(const struct device *device, const struct writing *entry)
+{
+    return !segment_free(device, true) &&
+           (device->open == NULL || !fits(device, device->open, entry) || needs_carry_room(device, entry));
+}
+
+bool append_lacks_segment(const struct device *device)
+{
+    return !list_empty(&device->waiting) &&
+           lacks_segment(device, CONTAINER_OF(device->waiting.next, struct writing, node));
 }
 
 static bool row_room(struct filling *filling)
@@ -128,7 +142,7 @@ static bool place_large(
         return false;
     write->len = entry->item_len;
     write->closed = true;
-    use_bytes(device, filling, entry->item_len);
+    filling->used += entry->item_len;
     entry->place = write->offset;
     append->at = write->buffer;
     append->fill = write;
@@ -168,7 +182,7 @@ static bool place(
         return false;
     while (device->open == NULL || !fits(device, device->open, entry)) {
         if (!segment_free(device, may_wait))
-            return false; /* what is left of the open one is for what is carried */
+            return false;
         if (device->open != NULL)
             append_seal(device, &append->ready);
         if (filling_open(device, may_wait) == NULL)
@@ -183,6 +197,7 @@ static bool place(
     if (!placed)
         return false;
     row_add(device, filling, entry);
+    look_late(device, filling);
     append->fill->copies++;
     list_push_back(&append->fill->items, &entry->node);
     return true;
@@ -240,7 +255,8 @@ void append_entry(
         return;
     list_push_back(&device->waiting, &entry->node);
     device->waiting_in++;
-    if (atomic_load(&device->disk->waiting_bytes) > device->disk->waiting_limit_bytes / 8) {
+    if (append_lacks_segment(device) &&
+        atomic_load(&device->disk->waiting_bytes) > device->disk->waiting_limit_bytes / 8) {
         device->free_target = DEVICE_FREE_TARGET_MAX;
         device->calm = 0;
     }
@@ -256,7 +272,8 @@ void append_close_batch(struct device *device, struct list_node *ready)
     uint32_t used = batch->used;
     batch->len = segment_blocks_up(used);
     batch->closed = true;
-    use_bytes(device, filling, batch->len);
+    filling->used += batch->len;
+    look_late(device, filling);
     filling->batch = NULL;
     memset(batch->buffer + used, 0, batch->len - used);
     if (batch->copies == 0)

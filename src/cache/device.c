@@ -64,6 +64,7 @@ void device_reset(struct device *device)
     device->live_at = device->live_count = device->free_count = 0;
     device->free_target = 1;
     device->calm = 0;
+    device->carrying = device->carried = false;
     device->spoiled = device->missed_remove = device->gave_up = false;
     device->write_errors = device->reads_lost = 0;
     device->dead_segment = UINT32_MAX;
@@ -115,11 +116,14 @@ struct index_age device_age(struct device *device)
     return (struct index_age){age_of, device};
 }
 
-bool device_segment_late(const struct device *device, uint32_t used)
+bool device_segment_late(const struct device *device)
 {
-    uint32_t margin = device->segment_bytes / 16;
+    const struct filling *filling = device->open;
+    uint64_t margin = device->segment_bytes / 16;
     margin = margin > DEVICE_LATE_BYTES ? margin : DEVICE_LATE_BYTES;
-    return device->segment_bytes - used <= device->carry_room + margin;
+    uint64_t end = filling->used + segment_table_len(filling->row_count);
+    return end + device->carry_room + margin >= device->segment_bytes ||
+           filling->row_count + device->carry_rows + device->rows_max / 16 >= device->rows_max;
 }
 
 bool device_in_service(const struct device *device)

@@ -9,11 +9,12 @@
  * one win, and any suffix of the log is consistent.
  * - An item in writing is found in `writing` until its write has completed, then at its place. A reader asks
  * the index first and `writing` second: what the index shows and `writing` does not hold has been written.
- * - Segments go free -> open -> sealing -> sealed -> dead -> free. Items that find no free segment wait in
- * order, bounded by the tier's write buffer. Each write, and each table to be written, holds a *ticket*; a
- * flush waits until the tickets drawn before it are gone, then syncs. A write that fails seals its segment at
- * once (a scan could not get past the hole, the table can), and fails the flushes that waited for it. Where
- * that table can't be written either, the device goes out, and comes back empty.
+ * - Segments go free -> open -> sealing -> sealed -> dead -> free. Items that find no free segment, or only
+ * the room of what is carried, wait in order, bounded by the tier's write buffer. Each write, and each table
+ * to be written, holds a *ticket*; a flush waits until the tickets drawn before it are gone, then syncs. A
+ * write that fails seals its segment at once (a scan could not get past the hole, the table can), and fails
+ * the flushes that waited for it. Where that table can't be written either, the device goes out, and comes
+ * back empty.
  * - A reader pins a segment for one device read. It pins, then looks whether the index still names the place;
  * reclaiming takes the entries out of the index, then waits for the pins. So no reader ever sees the new
  * content of a place.
@@ -156,9 +157,9 @@ struct filling {
     uint8_t *rows;
     uint32_t row_count, row_capacity;
     struct write *batch, *table;
-    unsigned pending; /* writes not completed */
-    bool sealed;
-    bool holed; /* one of them failed: only by the table is found what lies behind */
+    unsigned pending;  /* writes not completed */
+    bool sealed, late; /* late: the home loop was told that little is left */
+    bool holed;        /* one of them failed: only by the table is found what lies behind */
 };
 
 struct flush {
@@ -221,10 +222,10 @@ struct device {
     struct filling *open;                /* lock: what follows */
     uint32_t *live, live_at, live_count; /* ring of segments, oldest first, the open one last */
     uint32_t *free, free_count;          /* stack */
-    /* How many segments are to be free, and for how many in a row no put waited while an eighth of
-     * the write buffer did (reclaim.c); what the last reclaimed one had to carry, at most a quarter of a
-     * segment. */
-    uint32_t free_target, calm, carry_room;
+    /* How many segments are to be free; how many were reclaimed since an entry waited for one with an eighth
+     * of the write buffer in writing (reclaim.c); room for what will be carried: what the last one had, at
+     * most a quarter of a segment. */
+    uint32_t free_target, calm, carry_room, carry_rows;
     uint64_t next_generation, generation_limit, next_ticket;
     unsigned batches_used; /* not completed; small items wait beyond DEVICE_BATCHES_MAX */
     uint32_t dead_segment; /* declared dead, but the superblock could not be written; UINT32_MAX: none */
@@ -235,8 +236,9 @@ struct device {
     uint64_t *forgotten; /* hashes taken out while recovering */
     uint64_t forgotten_count, forgotten_capacity;
     bool spoiled; /* recovery can't be trusted any more */
-    bool missed_remove, carrying;
-    bool gave_up;             /* it failed while it was closing */
+    bool missed_remove;
+    bool carrying, carried; /* reclaiming gives places now; has given all, and the segment is not free yet */
+    bool gave_up;           /* it failed while it was closing */
     bool fresh, starts_empty; /* home loop */
     unsigned reads_lost;      /* home loop; in a row, by steady_read.c */
     uint64_t first_own_generation, snapshot_segments;
@@ -270,8 +272,8 @@ uint64_t device_segment_place(const struct device *device, uint32_t segment);
 uint32_t device_segment_of(const struct device *device, uint64_t place);
 uint64_t device_hash(const struct device *device, enum item_kind kind, struct bytes key);
 struct index_age device_age(struct device *device);
-/* Under lock: is what is left of the open segment, filled so far, little more than what is carried? */
-bool device_segment_late(const struct device *device, uint32_t used);
+/* Under lock: is what is left of the open segment little more than what will be carried needs? */
+bool device_segment_late(const struct device *device);
 bool device_in_service(const struct device *device);
 /* Under lock: in service, or closing and well: what was accepted is still written. */
 bool device_takes(const struct device *device);
@@ -346,6 +348,8 @@ void append_finish(
     struct device *device, struct disk_worker *worker, struct writing *entry, struct append *append);
 /* Places what waited; no lock held. */
 void append_waiting(struct device *device, struct disk_worker *worker);
+/* Under lock: does the first that waits wait for a segment, and not for memory or a batch? */
+bool append_lacks_segment(const struct device *device);
 /* Under lock. */
 void append_close_batch(struct device *device, struct list_node *ready);
 void append_seal(struct device *device, struct list_node *ready);

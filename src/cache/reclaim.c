@@ -1,8 +1,8 @@
 /*
  * Reclaiming the oldest segment: read its rows, carry forward what is used, take the rest out of the index,
  * declare it dead (synced), wait for its readers, give its place back. On the home loop, whenever fewer than
- * device->free_target segments are free. While one is being declared the next one's rows may be read: each
- * step waits behind the writes in flight, and puts would wait for their sum.
+ * device->free_target segments are free. While one is being declared the next one's rows are read: each step
+ * waits behind the writes in flight, and puts would wait for their sum.
  *
  * When: a free segment is a share of the device that holds nothing, so there is none but the open one, and
  * the oldest goes when what is left of that is little more than what will be carried (device_segment_late).
@@ -30,10 +30,10 @@
 struct reclaim {
     struct device *device;
     struct rows rows;
-    uint32_t next, carried_bytes, wanted_bytes;
+    uint32_t next, carried_bytes, wanted_bytes, wanted_rows;
     unsigned uses_min;        /* what is carried was read so often */
     uint64_t old_place, hash; /* of the item being carried */
-    bool carried;             /* all that is to be */
+    bool loaded;              /* its rows */
     uint8_t *window;
     uint32_t window_at, window_len;
     struct io_op op;
@@ -81,15 +81,15 @@ static void destroy(struct reclaim *reclaim)
     free(reclaim);
 }
 
-static void declare_dead(struct device *device);
+static void carry_begin(struct reclaim *reclaim);
 
 static void finish(struct device *device)
 {
     destroy(device->declaring);
     device->declaring = NULL;
     append_waiting(device, device->home);
-    if (device->reclaim != NULL && device->reclaim->carried)
-        declare_dead(device);
+    if (device->reclaim != NULL && device->reclaim->loaded)
+        carry_begin(device->reclaim);
     device_wake(device);
 }
 
@@ -106,6 +106,7 @@ static void free_when_unpinned(struct device *device)
     CHECK(segment->state == SEGMENT_DEAD);
     segment->state = SEGMENT_FREE;
     device->free[device->free_count++] = reclaim->rows.segment;
+    device->carried = false;
     if (device->free_target > 1 && ++device->calm >= DEVICE_CALM_SEGMENTS) {
         device->free_target--;
         device->calm = 0;
@@ -131,6 +132,7 @@ static void declared(struct device_super_write *write, int result)
     counter_add(&device->stats.io_errors, 1);
     pthread_mutex_lock(&device->lock);
     device->dead_segment = reclaim->rows.segment;
+    device->carried = false;
     device_out(device, &ready, &gone);
     pthread_mutex_unlock(&device->lock);
     for (struct list_node *node; (node = list_pop_front(&gone)) != NULL;)
@@ -159,17 +161,11 @@ static void evict(struct reclaim *reclaim)
     counter_add(&device->stats.evicted, evicted);
 }
 
-/* The one whose items are carried, unless another one is being declared, or could not be. */
 static void declare_dead(struct device *device)
 {
     struct reclaim *reclaim = device->reclaim;
-    if (device->declaring != NULL)
-        return; /* finish() comes again */
+    CHECK(device->declaring == NULL);
     device->reclaim = NULL;
-    if (device->dead_segment != UINT32_MAX) {
-        destroy(reclaim);
-        return;
-    }
     device->declaring = reclaim;
     evict(reclaim);
     rows_free(&reclaim->rows);
@@ -272,7 +268,8 @@ static int consider(struct reclaim *reclaim)
     struct item_key key = {item.kind, item.key};
     if (entry.use < reclaim->uses_min && !memory_has(device->disk->memory, key))
         return 0;
-    reclaim->wanted_bytes += row_bytes(row);
+    reclaim->wanted_bytes += row_bytes(row) + SEGMENT_ROW_BYTES;
+    reclaim->wanted_rows++;
     reclaim->old_place = entry.place;
     reclaim->hash = row->hash;
     return reader_start(device, device->home, key, 0, UINT32_MAX, true, carry_read, reclaim) != NULL;
@@ -323,11 +320,13 @@ static void carry_next(struct reclaim *reclaim)
         }
         reclaim->next++;
     }
-    reclaim->carried = true;
+    uint32_t room = reclaim->wanted_bytes;
     pthread_mutex_lock(&device->lock);
     device->carrying = false;
-    device->carry_room =
-        carry_most(device) < reclaim->wanted_bytes ? carry_most(device) : reclaim->wanted_bytes;
+    device->carried = true;
+    device->carry_room = carry_most(device) < room ? carry_most(device) : room;
+    device->carry_rows =
+        device->rows_max / 4 < reclaim->wanted_rows ? device->rows_max / 4 : reclaim->wanted_rows;
     pthread_mutex_unlock(&device->lock);
     declare_dead(device);
 }
@@ -349,15 +348,28 @@ static unsigned uses_min(struct reclaim *reclaim)
     return uses;
 }
 
-static void rows_loaded(struct rows *rows)
+static void carry_begin(struct reclaim *reclaim)
 {
-    struct device *device = rows->device;
-    struct reclaim *reclaim = rows->context;
+    struct device *device = reclaim->device;
+    if (device->dead_segment != UINT32_MAX) { /* the one before could not be declared */
+        device->reclaim = NULL;
+        destroy(reclaim);
+        return;
+    }
     reclaim->uses_min = uses_min(reclaim);
     pthread_mutex_lock(&device->lock);
     device->carrying = true;
     pthread_mutex_unlock(&device->lock);
     carry_next(reclaim);
+}
+
+static void rows_loaded(struct rows *rows)
+{
+    struct reclaim *reclaim = rows->context;
+    reclaim->loaded = true;
+    if (reclaim->device->declaring ==
+        NULL) /* else finish() begins: what is carried needs the segment freed */
+        carry_begin(reclaim);
 }
 
 /* ---- the beginning ---- */
@@ -366,8 +378,8 @@ static void rows_loaded(struct rows *rows)
 static bool oldest(struct device *device, uint32_t *segment)
 {
     pthread_mutex_lock(&device->lock);
-    bool late = device->free_target > 1 || device->open == NULL || !list_empty(&device->waiting) ||
-                device_segment_late(device, device->open->used);
+    bool late = device->free_target > 1 || device->open == NULL || append_lacks_segment(device) ||
+                device_segment_late(device);
     unsigned coming = device->declaring != NULL ? 1 : 0;
     bool due = late && device->free_count + coming < device->free_target && device->live_count > 0 &&
                device->dead_segment == UINT32_MAX;

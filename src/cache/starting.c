@@ -243,10 +243,11 @@ static bool allocate(struct device *device)
     pthread_mutex_lock(&device->lock);
     device->segment_count = (uint32_t)device->super.segment_count;
     device->segment_bytes = (uint32_t)device->super.segment_bytes;
-    device->carry_room = device->segment_bytes / 4; /* until the first segment is reclaimed */
+    device->carry_room = device->segment_bytes / 4; /* both until the first segment is reclaimed */
     device->seed = device->super.hash_seed;
     uint64_t expected = 8 * (uint64_t)device->segment_bytes / device->expected_item_bytes;
     device->rows_max = expected > ROWS_MIN ? (uint32_t)expected : ROWS_MIN;
+    device->carry_rows = device->rows_max / 4;
     device->index = index_create(device->super.index_buckets);
     device->segments = calloc(device->segment_count, sizeof *device->segments);
     device->live = calloc(device->segment_count, sizeof *device->live);
