@@ -101,6 +101,18 @@ static void head_arrived(struct request *request, const struct head *head)
     request_answer(request);
 }
 
+/* What came is another's. What is asked for to be stored (warm.h) may be when it is asked for without that
+ * one's fields. */
+static void go_own_way(struct request *request)
+{
+    flight_leave(&request->waiter);
+    if (request->warm)
+        request->alone = true;
+    else
+        request->pass = true;
+    request_restart(request);
+}
+
 static void head_progress(struct request *request)
 {
     const struct head *head = NULL;
@@ -111,9 +123,7 @@ static void head_progress(struct request *request)
         head_arrived(request, head);
         return;
     case FLIGHT_UNSHARED:
-        flight_leave(&request->waiter);
-        request->pass = true;
-        request_restart(request);
+        go_own_way(request);
         return;
     case FLIGHT_ELSEWHERE:
     case FLIGHT_FAILED:

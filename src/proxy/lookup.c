@@ -38,12 +38,13 @@ static void answer_by_mark(struct request *request, const struct mark *mark, uin
                            });
 }
 
-/* Nothing is stored. Was something learned about it a moment ago? True: that was the answer. */
+/* Nothing is stored. Was something learned about it a moment ago? True: that was the answer. What could not
+ * be stored passes; who is here to have it stored (warm.h) asks whether it can be by now. */
 static bool look_for_mark(struct request *request)
 {
     uint32_t monotonic_s = (uint32_t)(io_now_ns(request->worker->loop) / NS_PER_S);
     struct mark mark = marks_find(request->worker->proxy->marks, request->identity, monotonic_s);
-    if (mark.kind == MARK_PASS)
+    if (mark.kind == MARK_PASS && !request->warm)
         request->pass = request->marked = true;
     if (mark.kind != MARK_NEGATIVE || asks_for_fresh(&request->control))
         return false;

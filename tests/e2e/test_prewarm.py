@@ -11,7 +11,7 @@ import pytest
 import raw_origin
 import servers
 from raw_origin import script
-from scripted import Scripted
+from scripted import Scripted, date
 from wire import ask, wait_until
 
 JSON = {"Content-Type": "application/json"}
@@ -367,6 +367,46 @@ def test_what_generic_origins_answer_oddly(yatagarasu):
         assert counts(prewarm(ours, bucket="h", keys=stored)) == {"stored_before": 3}
         assert [len(ask(ours.port, "/h/" + key).body) for key in stored] == [500_000, 3, 1]
         assert [ask(ours.port, "/h/" + key).cache for key in stored] == ["HIT"] * 3
+
+
+def test_what_passes_for_clients_is_asked_for_all_the_same(origin, yatagarasu):
+    """For a while nobody waits for what could not be stored: clients are passed on. A job asks whether it can be by now."""
+    fresh = {"Cache-Control": "max-age=60"}
+    origin.objects["error"] = lambda request: (500, b"sorry", {})
+    origin.objects["page"] = (b"p", {"ETag": None, "Last-Modified": date(-864000)})
+    origin.put("k", b"k", Cache_Control="no-store")
+    ours = yatagarasu([http_bucket("h", origin), servers.s3_bucket("s", origin)])
+    for _ in range(2):
+        told = prewarm(ours, bucket="h", keys=["error"], host="test")
+        assert counts(told) == {"failed": 1} and told["failures"] == [{"key": "error", "status": 500}]
+    assert len(origin.asked("error")) == 2
+
+    assert [ask(ours.port, "/h/page", {"Cookie": "a=1"}).body for _ in range(2)] == [b"p"] * 2
+    assert counts(prewarm(ours, bucket="h", keys=["page"], host="test")) == {"fetched": 1}
+    assert ask(ours.port, "/h/page").cache == "HIT"
+
+    for bucket, host in (("h", {"host": "test"}), ("s", {})):
+        origin.put("k", b"k", Cache_Control="no-store")
+        for _ in range(2):
+            assert counts(prewarm(ours, bucket=bucket, keys=["k"], **host)) == {"not_stored": 1}
+        origin.objects["k"] = (b"k", fresh)
+        assert counts(prewarm(ours, bucket=bucket, keys=["k"], **host)) == {"fetched": 1}
+        assert cached(ours, bucket, "k") == (True, b"k")
+
+
+def test_what_was_for_another_client_only(origin, yatagarasu):
+    origin.objects["page"] = (b"p", {"ETag": None, "Last-Modified": date(-864000)})
+    origin.held["page"] = threading.Event()
+    ours = yatagarasu([http_bucket("h", origin)])
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        client = pool.submit(ask, ours.port, "/h/page", {"Cookie": "a=1"})
+        assert wait_until(lambda: len(origin.asked("page")) == 1)
+        number = order(ours, bucket="h", keys=["page"], host="test")["id"]
+        assert wait_until(lambda: ours.metrics()["yatagarasu_flights_joined_total"] == 1)
+        origin.held["page"].set()
+        assert client.result().body == b"p"
+    assert counts(ended(ours, number)) == {"fetched": 1} and len(origin.asked("page")) == 2
+    assert ask(ours.port, "/h/page").cache == "HIT"
 
 
 @pytest.fixture(scope="module")
