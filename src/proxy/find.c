@@ -63,7 +63,7 @@ static void vary_came(struct cache_get *get, int result, struct item *item)
         end(find, NULL);
 }
 
-/* E_MISSING: no request for it comes to this bucket, or what comes is not stored. */
+/* E_MISSING: no request for it comes to this bucket, or what comes is too long to be stored. */
 static int locate(struct find *find, struct request *request)
 {
     const struct proxy *proxy = find->proxy;

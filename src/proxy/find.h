@@ -2,11 +2,12 @@
  * What is stored of an object, found for an operator: by the look-ups of a request, in memory or on disk,
  * without serving or changing it.
  *
- * Of an S3 bucket it is what lies under the key without version id. Of a generic HTTP origin the key is the
- * decoded path behind the bucket's prefix, and other fields of a request may decide, too (locate_http.c,
- * variant.h): found is what a client would be given that sends Host and no other field, and spells the path
- * as most do (bare.h). The host must be said where the key has it. Which fields select between variants is
- * told, so that nobody takes the others for not stored.
+ * It is found where caching is switched off, too: then no client gets it. Of an S3 bucket it is what lies
+ * under the key without version id. Of a generic HTTP origin the key is the decoded path behind the bucket's
+ * prefix, and other fields of a request may decide, too (locate_http.c, variant.h): found is what a client
+ * would be given that sends Host and no other field, and spells the path as most do (bare.h). The host must
+ * be said where the key has it. Which fields select between variants is told, so that nobody takes the others
+ * for not stored.
  *
  * Rejected: any representation of the path, whatever it was asked with. No table lists them: a walk through
  * both tiers, or one more item for each object that is stored.

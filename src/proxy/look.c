@@ -29,7 +29,8 @@ static void note(struct proxy_look *look, struct item *item, const struct head *
     look->age_s = head_age(head, now_s);
     look->fresh_for_s = head_fresh_for(head, look->find.caching, now_s);
     look->softly_purged = cache_is_stale(look->proxy->cache, item);
-    look->fresh = look->fresh_for_s > 0 && !head->no_cache && !look->softly_purged;
+    look->fresh =
+        look->find.caching->enabled && look->fresh_for_s > 0 && !head->no_cache && !look->softly_purged;
     look->etag_len = keep(look->etag, sizeof look->etag, head->etag);
     look->tags_len = keep(look->tags, sizeof look->tags, head->tags);
     count_chunks(look, head);

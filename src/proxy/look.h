@@ -18,7 +18,8 @@ struct proxy_look {
     bool was_stored;
     enum cache_tier tier; /* of the head */
     unsigned status;
-    bool fresh, softly_purged;
+    bool fresh; /* the next request gets it; not where caching is switched off */
+    bool softly_purged;
     int64_t age_s, fresh_for_s;             /* negative: stale by that much */
     uint64_t length, chunks, chunks_stored; /* both 0: the body lies in the head */
     size_t etag_len, tags_len;              /* 0: none, or longer than the room */

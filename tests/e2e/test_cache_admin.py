@@ -97,6 +97,24 @@ def test_info_of_http(origin, yatagarasu, size):
     assert page(ours, where)["stored"] is False
 
 
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_info_where_caching_was_switched_off(origin, yatagarasu, kind):
+    for key in "on", "off":
+        origin.put(key, b"x", Cache_Control="max-age=100")
+    bucket = servers.s3_bucket("b", origin) if kind == "s3" else http_bucket("b", origin, forwarded="off")
+    ours = yatagarasu([bucket])
+    ours.wait_for_disk()
+    info = lambda key: page(ours, "/admin/cache/info?key=b:" + key)  # noqa: E731
+    for key in "on", "off":
+        assert ask(ours.port, f"/b/{key}").status == 200
+        assert info(key)["fresh"]
+    bucket["cache"] = {"rules": [{"pattern": "*off", "enabled": False}]}
+    ours.restart()
+    ours.wait_for_disk()
+    assert info("on")["fresh"] and ask(ours.port, "/b/on").cache == "HIT"
+    assert info("off")["stored"] and not info("off")["fresh"] and ask(ours.port, "/b/off").cache == "BYPASS"
+
+
 def test_info_of_http_by_query(origin, yatagarasu):
     origin.put("k", b"x", Cache_Control="max-age=100")
     ours = yatagarasu([http_bucket("h", origin, forwarded="off", query={"sort": True, "drop": ["utm_*"]})])
