@@ -177,7 +177,7 @@ unsigned cache_info_write(struct writer *w, const struct proxy_look *look, int r
     if (result == -ENOMEM)
         return write_error(w, 503, "out of memory");
     if (result < 0)
-        return write_error(w, 400, "the key is too long");
+        return write_error(w, 400, "the key or query is too long");
     struct json json = json_of(w);
     json_open_object(&json, NULL);
     json_put_string(&json, "bucket", look->bucket);

@@ -159,4 +159,5 @@ def test_info_refuses(origin, yatagarasu):
     for query in ("", "?key=", "?key=s", "?key=s:", "?key=:k", "?key=s:k&key=s:l", "?x=1", "?key=s:%zz"):
         page(ours, "/admin/cache/info" + query, 400)
     page(ours, "/admin/cache/info?key=nobody:k", 404)
-    page(ours, "/admin/cache/info?key=s:" + "k" * 4000, 400)
+    for long in "s:" + "k" * 4000, "h:" + "|" * 1000 + "&host=a&query=" + "q" * 7000:
+        assert "too long" in page(ours, "/admin/cache/info?key=" + long, 400)["message"]
