@@ -185,9 +185,17 @@ static bool check_job(struct parser *parser)
            fail(parser, "expected the number of a job", command->job);
 }
 
+/* With the mark it would be another query. */
+static bool check_query(const struct parser *parser)
+{
+    const char *query = parser->command->query;
+    return !query || query[0] != '?' ||
+           fail(parser, "--query is what stands behind the question mark, without it", query);
+}
+
 static bool check(struct parser *parser)
 {
-    if (!check_empty(parser))
+    if (!check_empty(parser) || !check_query(parser))
         return false;
     switch (parser->command->action) {
     case CACHE_HELP:

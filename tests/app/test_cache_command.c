@@ -113,6 +113,8 @@ static void refused(void **state)
         {"purge b --tag t --all", "--all, or --prefix and --tag, not both"},
         {"purge b --all --host h", "--host and --query are of a key"},
         {"purge b --tag t --query q", "--host and --query are of a key"},
+        {"info b k --query ?a=1", "--query is what stands behind the question mark, without it: ?a=1"},
+        {"purge b k --query=?a", "--query is what stands behind the question mark, without it: ?a"},
         {"prewarm b k --query q", "this command has no such option: --query"},
         {"purge b k l", "expected: at most a bucket and a key"},
         {"prewarm", "expected: a bucket"},
