@@ -6,6 +6,14 @@
 #include "proxy/request.h"
 
 #define ARENA_HEAP_MAX (1u << 20)
+#define TARGET_MAX 8192
+
+struct bare {
+    struct http_request http;
+    struct http_field host;
+    uint8_t target[TARGET_MAX];
+    struct request request; /* last: most of it is not cleared */
+};
 
 static void name_host(struct bare *bare, struct bytes host)
 {
@@ -16,7 +24,7 @@ static void name_host(struct bare *bare, struct bytes host)
     bare->http.fields = (struct http_fields){&bare->host, 1};
 }
 
-bool bare_write(struct bare *bare, const struct bucket_settings *settings, struct bytes key,
+static bool write_http(struct bare *bare, const struct bucket_settings *settings, struct bytes key,
     struct bytes query, struct bytes host)
 {
     struct writer w = writer_of(bare->target, sizeof bare->target);
@@ -37,12 +45,15 @@ bool bare_write(struct bare *bare, const struct bucket_settings *settings, struc
     return !w.failed;
 }
 
-struct request *bare_request(const struct bare *bare)
+struct request *bare_request(const struct bucket_settings *settings, struct bytes key, struct bytes query,
+    struct bytes host, bool *fits)
 {
-    struct request *request = malloc(sizeof *request);
-    if (request == NULL)
+    struct bare *bare = malloc(sizeof *bare);
+    if (bare == NULL)
         return NULL;
+    struct request *request = &bare->request;
     memset(request, 0, offsetof(struct request, first_block));
+    *fits = write_http(bare, settings, key, query, host);
     request->http = &bare->http;
     arena_init(&request->arena, request->first_block, sizeof request->first_block, ARENA_HEAP_MAX);
     return request;
@@ -53,5 +64,5 @@ void bare_free(struct request *request)
     if (request == NULL)
         return;
     arena_reset(&request->arena);
-    free(request);
+    free(CONTAINER_OF(request, struct bare, request));
 }

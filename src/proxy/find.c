@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "http/target.h"
+#include "proxy/bare.h"
 #include "proxy/request.h"
 
 static void end(struct find *find, struct item *item)
@@ -89,15 +90,16 @@ static int locate(struct find *find, struct request *request)
 static int find_http(struct find *find)
 {
     const struct bucket_settings *settings = find->bucket->settings;
+    bool fits;
     if (find->host.len == 0 && settings_key_has_host(settings))
         return E_REFUSED;
     if (find->host.len > 0 && !target_is_authority(find->host))
         return E_SYNTAX;
     struct bytes query = find->query.len > 0 ? find->query : (struct bytes){0};
-    if (!bare_write(&find->bare, settings, find->key, query, find->host))
-        return E_TOO_LARGE;
-    find->request = bare_request(&find->bare);
-    int result = find->request ? locate(find, find->request) : -ENOMEM;
+    find->request = bare_request(settings, find->key, query, find->host, &fits);
+    if (find->request == NULL)
+        return -ENOMEM;
+    int result = fits ? locate(find, find->request) : E_TOO_LARGE;
     if (result == 0) {
         look(find, identity_vary_key(find->request->base_identity), vary_came);
     } else if (result == E_MISSING) {

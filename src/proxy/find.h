@@ -16,7 +16,6 @@
  */
 #pragma once
 
-#include "proxy/bare.h"
 #include "proxy/variant.h"
 #include "proxy/worker.h"
 
@@ -35,7 +34,6 @@ struct find {
     struct proxy *proxy;
     struct io_loop *loop;
     struct request *request; /* of a generic origin */
-    struct bare bare;
     struct cache_get get;
     uint8_t identity[ITEM_KEY_MAX];
 };

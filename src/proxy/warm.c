@@ -1,8 +1,8 @@
 #include "proxy/warm.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
+#include "proxy/bare.h"
 #include "proxy/request.h"
 
 /* ---- what takes the place of an exchange ---- */
@@ -50,7 +50,7 @@ void warm_release(struct request *request)
     warm->fetched_bytes = request->bytes_origin;
     warm->request = NULL;
     io_post(request->worker->loop, &warm->message);
-    free(request);
+    bare_free(request);
 }
 
 void warm_cut(struct request *request)
@@ -68,8 +68,9 @@ int warm_start(
     warm->message.deliver = deliver;
     warm->unstored = warm->cut = false;
     warm->bucket = bucket;
-    bool fits = bare_write(&warm->bare, proxy->buckets[bucket].settings, key, (struct bytes){0}, host);
-    struct request *request = warm->request = bare_request(&warm->bare);
+    bool fits;
+    struct request *request = warm->request =
+        bare_request(proxy->buckets[bucket].settings, key, (struct bytes){0}, host, &fits);
     if (request == NULL)
         return -ENOMEM;
     request->worker = worker;

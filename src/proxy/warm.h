@@ -11,7 +11,6 @@
  */
 #pragma once
 
-#include "proxy/bare.h"
 #include "proxy/proxy.h"
 
 struct request;
@@ -33,7 +32,6 @@ struct warm {
 
     /* The call's own. */
     struct request *request;
-    struct bare bare;
     struct io_message message;
     unsigned bucket;
     bool unstored, cut;
