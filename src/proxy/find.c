@@ -91,8 +91,6 @@ static int find_http(struct find *find)
 {
     const struct bucket_settings *settings = find->bucket->settings;
     bool fits;
-    if (find->host.len == 0 && settings_key_has_host(settings))
-        return E_REFUSED;
     if (find->host.len > 0 && !target_is_authority(find->host))
         return E_SYNTAX;
     struct bytes query = find->query.len > 0 ? find->query : (struct bytes){0};
@@ -100,6 +98,8 @@ static int find_http(struct find *find)
     if (find->request == NULL)
         return -ENOMEM;
     int result = fits ? locate(find, find->request) : E_TOO_LARGE;
+    if ((result == 0 || result == E_MISSING) && find->host.len == 0 && settings_key_has_host(settings))
+        result = E_REFUSED; /* all else is well */
     if (result == 0) {
         look(find, identity_vary_key(find->request->base_identity), vary_came);
     } else if (result == E_MISSING) {

@@ -38,6 +38,7 @@ struct find {
     uint8_t identity[ITEM_KEY_MAX];
 };
 
-/* 0: done comes, or came. E_TOO_LARGE: the key is too long. E_SYNTAX: path, host or query is malformed, or an
- * S3 bucket's, which has no such. E_REFUSED: the key has the host, and none is said. -ENOMEM. */
+/* 0: done comes, or came. E_TOO_LARGE: key or query are too long. E_SYNTAX: path, host or query is malformed,
+ * or an S3 bucket's, which has no such. E_REFUSED: the key has the host, and none is said, though all else is
+ * well. -ENOMEM. */
 MUST_CHECK int find_start(struct find *find, struct proxy *proxy, struct io_loop *loop);

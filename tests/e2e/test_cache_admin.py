@@ -148,7 +148,10 @@ def test_a_path_that_another_bucket_serves(origin, yatagarasu):
 
 
 def test_info_refuses(origin, yatagarasu):
-    ours = yatagarasu([servers.s3_bucket("s", origin), http_bucket("h", origin)])
+    ours = yatagarasu([servers.s3_bucket("s", origin), http_bucket("h", origin), http_bucket("p", origin, preserve_host=True, forwarded="off")])
+    for key in "h:k", "p:k":
+        assert "host=" in page(ours, "/admin/cache/info?key=" + key, 400)["message"]
+    assert "malformed" in page(ours, "/admin/cache/info?key=h:k&query=a%23b", 400)["message"]
     for more in ("", "&host=", "&host=a/b", "&host=a%20b", "&host=a&host=b", "&host=a&query=", "&host=a&query=a%23b", "&host=a&query=%0a", "&host=a&x=1"):
         page(ours, "/admin/cache/info?key=h:k" + more, 400)
     assert not page(ours, "/admin/cache/info?key=h:k&host=" + "a" * 4000)["stored"], "what is so long passes"
