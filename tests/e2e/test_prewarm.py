@@ -409,6 +409,16 @@ def test_what_was_for_another_client_only(origin, yatagarasu):
     assert ask(ours.port, "/h/page").cache == "HIT"
 
 
+def test_keys_of_generic_origins_that_no_client_asks_for_so(origin, yatagarasu):
+    ours = yatagarasu([http_bucket("h", origin, forwarded="off"), {**http_bucket("off", origin, forwarded="off"), "cache": {"enabled": False}},
+                       {**http_bucket("root", origin, forwarded="off"), "path_prefix": "/"}])
+    for bucket, key, status in (("h", "a/../b", 400), ("root", "h/k", 404)):
+        told = prewarm(ours, bucket=bucket, keys=[key])
+        assert counts(told) == {"failed": 1} and told["failures"] == [{"key": key, "status": status}]
+    assert counts(prewarm(ours, bucket="off", keys=["k"])) == {"not_stored": 1}
+    assert origin.seen == []
+
+
 @pytest.fixture(scope="module")
 def refusing(tmp_path_factory):
     with Scripted() as origin, servers.Yatagarasu(tmp_path_factory.mktemp("refusing"), [servers.s3_bucket("s", origin)]) as ours:
