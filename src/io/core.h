@@ -17,6 +17,7 @@ uint64_t timers_next_ns(const struct io_loop *loop);
 void timers_expire(struct io_loop *loop);
 void timer_cancel(struct io_loop *loop, struct io_op *op);
 void timers_cancel_all(struct io_loop *loop);
+unsigned timers_count(const struct io_loop *loop);
 
 /* mailbox.c */
 bool mailbox_waiting(struct io_loop *loop);

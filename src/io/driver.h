@@ -237,6 +237,7 @@ struct io_loop {
         struct timer_entry *entries;
         uint32_t count, capacity;
         uint64_t sequence;
+        struct list_node late; /* ops that the entries have no room for */
     } timers;
 
     _Atomic(struct io_message *) mail; /* newest first */

@@ -211,7 +211,8 @@ int io_shutdown_send(struct io_loop *loop, struct io_handle socket);
  * handle is stale at once. */
 void io_close(struct io_loop *loop, struct io_op *op, struct io_handle socket);
 /* Lingering close: half-closes, receives and drops until the peer ends, at most max_ns and max_bytes, then
- * closes; so that an error answer is not lost to a reset. The handle is stale at once. */
+ * closes; so that an error answer is not lost to a reset. The handle is stale at once. With no memory for it
+ * the ordinary close. */
 void io_linger(
     struct io_loop *loop, struct io_op *op, struct io_handle socket, uint64_t max_ns, uint64_t max_bytes);
 /* Bytes that the peer has not acknowledged yet, or below 0. Immediate. */
@@ -284,7 +285,8 @@ void io_file_close(struct io_loop *loop, struct io_op *op, struct io_handle file
 
 /* ---- timers, messages, work ---- */
 
-/* Fires at deadline_ns of io_now_ns(): result 0; -ECANCELED if cancelled. */
+/* Fires at deadline_ns of io_now_ns(): result 0; -ECANCELED if cancelled. Nothing else, whatever memory there
+ * is. */
 void io_timer(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns);
 /* Moves the deadline of a timer in flight; cheap (no system call). */
 void io_timer_move(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns);

@@ -216,7 +216,7 @@ void io_loop_stats(const struct io_loop *loop, struct io_loop_stats *stats)
     stats->ops_in_flight = loop->in_flight;
     stats->sockets_open = loop->sockets.open;
     stats->buffers_leased = loop->buffers.leased_count;
-    stats->timers = loop->timers.count;
+    stats->timers = timers_count(loop);
     stats->disk_ops_in_flight = loop->disk_in_flight;
 }
 

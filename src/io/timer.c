@@ -5,6 +5,10 @@
  * later (the common move: an idle time-out after each request) only writes the op; the entry follows when it
  * reaches the top. Rejected: a wheel, whose coarse ticks would show in tests and whose far future needs
  * cascades.
+ *
+ * A timer does not fail: who waits for one has nothing else to wake it. What the heap has no memory to grow
+ * for is kept in a list (`late`), which is searched as a whole, and moves to the heap with the next timer
+ * that finds room.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -74,6 +78,7 @@ static void remove_at(struct io_loop *loop, uint32_t at)
 
 int timers_init(struct io_loop *loop)
 {
+    list_init(&loop->timers.late);
     loop->timers.capacity = 256;
     loop->timers.entries = malloc(loop->timers.capacity * sizeof(struct timer_entry));
     return loop->timers.entries == NULL ? -ENOMEM : 0;
@@ -98,17 +103,35 @@ static bool make_room(struct io_loop *loop)
     return true;
 }
 
+static void insert(struct io_loop *loop, struct io_op *op)
+{
+    if (make_room(loop))
+        sift_up(loop, loop->timers.count++,
+            (struct timer_entry){op->io.deadline_ns, loop->timers.sequence++, op});
+    else
+        list_push_back(&loop->timers.late, &op->io.node);
+}
+
+/* Behind those of the same deadline that are in the heap. */
+static void insert_late_ones(struct io_loop *loop)
+{
+    while (!list_empty(&loop->timers.late) && make_room(loop))
+        insert(loop, CONTAINER_OF(list_pop_front(&loop->timers.late), struct io_op, io.node));
+}
+
+static bool is_late(const struct io_op *op)
+{
+    return list_linked(&op->io.node);
+}
+
 void io_timer(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns)
 {
     if (!op_submit(loop, op, IO_KIND_TIMER))
         return;
-    if (!make_room(loop)) {
-        io_complete(op, -ENOMEM);
-        return;
-    }
     op->io.state = IO_TIMED;
     op->io.deadline_ns = deadline_ns;
-    sift_up(loop, loop->timers.count++, (struct timer_entry){deadline_ns, loop->timers.sequence++, op});
+    insert_late_ones(loop);
+    insert(loop, op);
 }
 
 void io_timer_move(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns)
@@ -116,16 +139,34 @@ void io_timer_move(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns)
     if (op->io.state != IO_TIMED)
         return; /* it has fired or was cancelled: its callback is on the way */
     CHECK(op->io.loop == loop);
+    op->io.deadline_ns = deadline_ns;
+    if (is_late(op))
+        return;
     struct timer_entry *entry = &loop->timers.entries[op->io.timer_index];
     CHECK(entry->op == op);
-    op->io.deadline_ns = deadline_ns;
     if (deadline_ns < entry->key_ns)
         sift_up(loop, op->io.timer_index, (struct timer_entry){deadline_ns, loop->timers.sequence++, op});
 }
 
 uint64_t timers_next_ns(const struct io_loop *loop)
 {
-    return loop->timers.count == 0 ? UINT64_MAX : loop->timers.entries[0].key_ns;
+    uint64_t next_ns = loop->timers.count == 0 ? UINT64_MAX : loop->timers.entries[0].key_ns;
+    for (const struct list_node *node = loop->timers.late.next; node != &loop->timers.late;
+         node = node->next) {
+        uint64_t late_ns = CONTAINER_OF(node, struct io_op, io.node)->io.deadline_ns;
+        next_ns = late_ns < next_ns ? late_ns : next_ns;
+    }
+    return next_ns;
+}
+
+static void expire_late_ones(struct io_loop *loop)
+{
+    for (struct list_node *node = loop->timers.late.next; node != &loop->timers.late;) {
+        struct io_op *op = CONTAINER_OF(node, struct io_op, io.node);
+        node = node->next;
+        if (op->io.deadline_ns <= loop->now_ns)
+            io_complete(op, 0);
+    }
 }
 
 void timers_expire(struct io_loop *loop)
@@ -141,12 +182,15 @@ void timers_expire(struct io_loop *loop)
             io_complete(entry.op, 0);
         }
     }
+    expire_late_ones(loop);
 }
 
 void timer_cancel(struct io_loop *loop, struct io_op *op)
 {
-    CHECK(loop->timers.entries[op->io.timer_index].op == op);
-    remove_at(loop, op->io.timer_index);
+    if (!is_late(op)) {
+        CHECK(loop->timers.entries[op->io.timer_index].op == op);
+        remove_at(loop, op->io.timer_index);
+    }
     io_complete(op, -ECANCELED);
 }
 
@@ -154,4 +198,14 @@ void timers_cancel_all(struct io_loop *loop)
 {
     while (loop->timers.count > 0)
         timer_cancel(loop, loop->timers.entries[0].op);
+    while (!list_empty(&loop->timers.late))
+        timer_cancel(loop, CONTAINER_OF(loop->timers.late.next, struct io_op, io.node));
+}
+
+unsigned timers_count(const struct io_loop *loop)
+{
+    unsigned count = loop->timers.count;
+    for (const struct list_node *node = loop->timers.late.next; node != &loop->timers.late; node = node->next)
+        count++;
+    return count;
 }
