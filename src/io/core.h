@@ -78,7 +78,8 @@ void linger_settle(struct io_loop *loop, struct io_socket *socket);
 void linger_stop(struct io_loop *loop, struct io_socket *socket, int result);
 
 /* listener.c */
-struct io_listener *listener_hold(struct io_loop *loop, struct io_handle handle);
+/* 0, -EBADF, -ENOMEM. */
+int listener_hold(struct io_loop *loop, struct io_handle handle, struct io_listener **held);
 /* Ends accepts on stale listeners and lets go of them. */
 void listeners_sweep(struct io_loop *loop, bool all);
 void listener_shut(struct io *io, struct io_listener *listener);

@@ -175,14 +175,17 @@ static bool hold(struct io_loop *loop, struct io_listener *listener)
     return true;
 }
 
-struct io_listener *listener_hold(struct io_loop *loop, struct io_handle handle)
+int listener_hold(struct io_loop *loop, struct io_handle handle, struct io_listener **held)
 {
+    int error = 0;
     pthread_mutex_lock(&loop->io->lock);
-    struct io_listener *listener = slot_get(loop->io, SLOT_LISTENER, handle);
-    if (listener != NULL && !held_already(loop, listener) && !hold(loop, listener))
-        listener = NULL;
+    *held = slot_get(loop->io, SLOT_LISTENER, handle);
+    if (*held == NULL)
+        error = -EBADF;
+    else if (!held_already(loop, *held) && !hold(loop, *held))
+        error = -ENOMEM;
     pthread_mutex_unlock(&loop->io->lock);
-    return listener;
+    return error;
 }
 
 /* Cancels the accepts on it; false while some have not called back yet. */

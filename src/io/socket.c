@@ -123,9 +123,10 @@ void io_accept(struct io_loop *loop, struct io_op *op, struct io_handle listener
 {
     if (!op_submit(loop, op, IO_KIND_ACCEPT))
         return;
-    struct io_listener *held = listener_hold(loop, listener);
-    if (held == NULL) {
-        io_complete(op, -EBADF);
+    struct io_listener *held;
+    int error = listener_hold(loop, listener, &held);
+    if (error < 0) {
+        io_complete(op, error);
         return;
     }
     struct io_socket *socket = begin_open(loop, op);
