@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -188,9 +189,8 @@ static bool make_direct(int fd, const struct stat *status)
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) < 0)
         return false;
-    void *page = aligned_alloc(DIRECT_BYTES, DIRECT_BYTES);
-    bool proved = page != NULL && proves_direct(fd, status, page);
-    free(page);
+    alignas(DIRECT_BYTES) unsigned char page[DIRECT_BYTES];
+    bool proved = proves_direct(fd, status, page);
     if (!proved)
         (void)fcntl(fd, F_SETFL, flags);
     return proved;
