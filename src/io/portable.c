@@ -17,6 +17,10 @@
  * libuv 1.45 to 1.48 batches epoll_ctl through a ring of its own unless UV_USE_IO_URING is 0. The program
  * sets that (app/main.c); here it would be a library that changes its process's environment.
  *
+ * libuv keeps a table of watches by descriptor, and aborts where malloc has nothing for a larger one. So the
+ * memory is asked for just before, and given back for libuv to take: its table grows only when a watch is
+ * made (or the loop), never later.
+ *
  * Rejected: uv_tcp_t and uv_fs_*: their buffers, queues and thread pool would be a second I/O layer below
  * this one. uv_async_t: the loop that it woke spins until the sender has left uv_async_send(), which was a
  * quarter of the CPU time of reads at depth 1; a write to an eventfd of our own has nothing to wait for.
@@ -27,6 +31,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define LIBUV_FDS 16 /* more than a loop of its opens for itself */
+
 static struct portable_loop *of(struct io_loop *loop)
 {
     return loop->driver_data;
@@ -34,12 +40,42 @@ static struct portable_loop *of(struct io_loop *loop)
 
 /* ---- watches ---- */
 
+/* Enough for the table that has room for the descriptor, and for the one before it. */
+static int table_may_grow(int fd)
+{
+    size_t entries = 64;
+    while (entries < (size_t)fd + 4)
+        entries *= 2;
+    void *memory = malloc(2 * entries * sizeof(void *));
+    free(memory);
+    return memory == NULL ? -ENOMEM : 0;
+}
+
+static void never_fired(uv_poll_t *poll, int status, int events)
+{
+    (void)poll;
+    (void)status;
+    (void)events;
+    UNREACHABLE();
+}
+
 int watch_open(struct io_loop *loop, struct watch *watch, int fd, void *data)
 {
-    int error = uv_poll_init(&of(loop)->uv, &watch->poll, fd);
+    struct portable_loop *part = of(loop);
+    bool grows = fd >= part->table_fds;
+    int error = grows ? table_may_grow(fd) : 0;
+    if (error == 0)
+        error = uv_poll_init(&part->uv, &watch->poll, fd);
+    if (error < 0)
+        return error;
     watch->poll.data = data;
     watch->armed = 0;
-    return error;
+    if (grows) { /* now, not when it is first set */
+        CHECK(uv_poll_start(&watch->poll, UV_READABLE, never_fired) == 0);
+        CHECK(uv_poll_stop(&watch->poll) == 0);
+        part->table_fds = fd + 1;
+    }
+    return 0;
 }
 
 void watch_set(struct watch *watch, int events, uv_poll_cb fired)
@@ -87,13 +123,8 @@ static void woken(uv_poll_t *poll, int status, int events)
 static int wake_open(struct io_loop *loop)
 {
     struct portable_loop *part = of(loop);
-    part->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (part->wake_fd < 0)
-        return -errno;
     int error = watch_open(loop, &part->wake, part->wake_fd, part);
-    if (error < 0)
-        close(part->wake_fd);
-    else
+    if (error == 0)
         watch_set(&part->wake, UV_READABLE, woken);
     return error;
 }
@@ -108,15 +139,23 @@ static void timer_fired(uv_timer_t *timer)
 static int portable_loop_init(struct io_loop *loop)
 {
     struct portable_loop *part = of(loop);
-    int error = uv_loop_init(&part->uv);
-    if (error < 0)
+    part->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (part->wake_fd < 0)
+        return -errno;
+    int error = table_may_grow(part->wake_fd + LIBUV_FDS);
+    if (error == 0)
+        error = uv_loop_init(&part->uv);
+    if (error < 0) {
+        close(part->wake_fd);
         return error;
+    }
     CHECK(uv_timer_init(&part->uv, &part->timer) == 0);
     error = wake_open(loop);
     if (error < 0) {
         uv_close((uv_handle_t *)&part->timer, NULL);
         uv_run(&part->uv, UV_RUN_DEFAULT);
         CHECK(uv_loop_close(&part->uv) == 0);
+        close(part->wake_fd);
     }
     return error;
 }

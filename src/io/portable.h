@@ -17,6 +17,7 @@ struct portable_loop {
     int wake_fd; /* an eventfd */
     uv_timer_t timer;
     struct listener_watch *listeners;
+    int table_fds; /* libuv's table has room for descriptors below it */
 };
 
 /* struct io_socket.driver */
