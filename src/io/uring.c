@@ -170,6 +170,12 @@ static void reap(struct io_loop *loop)
     uring->reaping = false;
 }
 
+/* What io_uring_enter(2) says of the moment: later it may go on. EAGAIN, ENOMEM: the kernel has no memory. */
+static bool is_passing(int error)
+{
+    return error == -EINTR || error == -EBUSY || error == -EAGAIN || error == -ENOMEM;
+}
+
 struct io_uring_sqe *uring_entry(struct io_loop *loop)
 {
     struct uring *uring = uring_of(loop);
@@ -180,7 +186,7 @@ struct io_uring_sqe *uring_entry(struct io_loop *loop)
         enable(uring);
     while (entry == NULL) {
         int submitted = io_uring_submit(&uring->ring);
-        CHECK(submitted >= 0 || submitted == -EBUSY || submitted == -EAGAIN || submitted == -EINTR);
+        CHECK(submitted >= 0 || is_passing(submitted));
         if (submitted < 0)
             reap(loop); /* EBUSY: completions overflow; they must be taken first */
         entry = io_uring_get_sqe(&uring->ring);
@@ -236,7 +242,7 @@ static void wait_turn(struct io_loop *loop, uint64_t timeout_ns)
     uring->transfers = 0;
     int result = submit_and_wait(uring, timeout_ns);
     /* EEXIST: turned by another thread than the first turn's, which is a bug of the loop's owner */
-    CHECK(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY || result == -EAGAIN);
+    CHECK(result >= 0 || result == -ETIME || is_passing(result));
     reap(loop);
 }
 

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "io/uring.h"
 
 #define PAGE 4096
+#define OPERATIONS 256 /* as many as there can be */
 
 struct probe {
     struct io_uring ring;
@@ -81,16 +83,15 @@ static int set_up(struct probe *probe)
 
 static int check_operations(struct probe *probe)
 {
+    alignas(struct io_uring_probe) unsigned char
+        memory[sizeof(struct io_uring_probe) + OPERATIONS * sizeof(struct io_uring_probe_op)] = {0};
+    struct io_uring_probe *known = (void *)memory;
     probe->step = "the list of operations";
-    struct io_uring_probe *known = io_uring_get_probe_ring(&probe->ring);
-    if (known == NULL)
-        return -EINVAL;
-    int error = 0;
-    for (unsigned i = 0; i < sizeof needed / sizeof *needed; i++) {
+    int error = io_uring_register_probe(&probe->ring, known, OPERATIONS);
+    for (unsigned i = 0; i < sizeof needed / sizeof *needed && error >= 0; i++) {
         if (!io_uring_opcode_supported(known, needed[i]))
             error = -EINVAL;
     }
-    io_uring_free_probe(known);
     return error;
 }
 
