@@ -18,8 +18,9 @@ struct shared_slot {
 static int grow(struct io *io)
 {
     uint32_t count = io->table.count == 0 ? 64 : io->table.count * 2;
-    struct shared_slot *slots = realloc(io->table.slots, count * sizeof *slots);
-    if (slots == NULL || count >= IO_INDEX_SHARED)
+    struct shared_slot *slots =
+        count < IO_INDEX_SHARED ? realloc(io->table.slots, count * sizeof *slots) : NULL;
+    if (slots == NULL)
         return -ENOMEM;
     for (uint32_t i = io->table.count; i < count; i++)
         slots[i] = (struct shared_slot){.generation = 1, .next_free = i + 1 < count ? i + 1 : NO_SLOT};
