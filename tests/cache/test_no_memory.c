@@ -4,8 +4,8 @@
  * and again, with the first allocation failing, the second, and so on until the story ends before its turn
  * comes. What can't be done is refused or missed: no abort, no wrong byte, nothing that was removed and
  * answered comes back, and nothing is left (the leak checker of a sanitizer's build sees to that). The engine
- * is compiled for this test with failing_malloc() and its kin in place of the C library's; driver and test
- * allocate as ever.
+ * is compiled for this test with failing_malloc() and its kin in place of the C library's (failing.h); driver
+ * and test allocate as ever.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -20,51 +20,11 @@
 #include "base/error.h"
 #include "cache/purge.h"
 #include "disk_stage.h"
+#include "failing.h"
 #include "io/fake.h"
 
 #define MIB (UINT64_C(1) << 20)
 enum { KEYS = 12, LIVES = 4, HIDDEN = -1 };
-
-/* ---- the allocator ---- */
-
-static uint64_t calls, first_failing, failing; /* those from first_failing on, so many */
-
-static bool fails(void)
-{
-    calls++;
-    return calls >= first_failing && calls < first_failing + failing;
-}
-
-void *failing_malloc(size_t size);
-void *failing_calloc(size_t count, size_t size);
-void *failing_realloc(void *at, size_t size);
-void *failing_aligned_alloc(size_t alignment, size_t size);
-char *failing_strdup(const char *text);
-
-void *failing_malloc(size_t size)
-{
-    return fails() ? NULL : malloc(size);
-}
-
-void *failing_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : calloc(count, size);
-}
-
-void *failing_realloc(void *at, size_t size)
-{
-    return fails() ? NULL : realloc(at, size);
-}
-
-void *failing_aligned_alloc(size_t alignment, size_t size)
-{
-    return fails() ? NULL : aligned_alloc(alignment, size);
-}
-
-char *failing_strdup(const char *text)
-{
-    return fails() ? NULL : strdup(text);
-}
 
 /* ---- the story ---- */
 
@@ -286,9 +246,7 @@ static uint64_t tell(uint64_t first, uint64_t many, bool heavy, unsigned *found)
     struct io_report report;
     assert_int_equal(io_create(&stage->io, &config, &report), 0);
     assert_int_equal(io_loop_create(stage->io, &stage->loop), 0);
-    calls = 0;
-    first_failing = first;
-    failing = many;
+    failing_arm(first, many);
     for (unsigned life = 0; life < LIVES; life++) {
         if (open(stage) < 0)
             continue; /* and once more */
@@ -298,7 +256,7 @@ static uint64_t tell(uint64_t first, uint64_t many, bool heavy, unsigned *found)
             go_round(&story);
         shut(stage, life % 2 == 0);
     }
-    first_failing = UINT64_MAX;
+    (void)failing_disarm();
     assert_int_equal(open(stage), 0); /* there is memory again */
     forget_puts(&story);
     stage_settle(stage);
@@ -309,7 +267,7 @@ static uint64_t tell(uint64_t first, uint64_t many, bool heavy, unsigned *found)
     assert_int_equal(io_loop_destroy(stage->loop, NS_PER_S), 0);
     io_destroy(stage->io);
     *found = story.found;
-    return calls;
+    return failing_disarm();
 }
 
 /* Each `step`th of them. */
