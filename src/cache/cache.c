@@ -131,6 +131,17 @@ static struct cache_worker *worker_of(struct cache *cache, const struct io_loop 
 
 static void deliver(struct io_message *message);
 
+/* A place that is the worker's, where nobody looks for it yet; WORKERS_MAX: there is none. */
+static unsigned place_take(struct cache *cache, struct cache_worker *worker)
+{
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        struct cache_worker *none = NULL;
+        if (atomic_compare_exchange_strong(&cache->workers[i], &none, worker))
+            return i;
+    }
+    return WORKERS_MAX;
+}
+
 int cache_join(struct cache *cache, struct io_loop *loop)
 {
     if (worker_of(cache, loop) != NULL)
@@ -138,24 +149,19 @@ int cache_join(struct cache *cache, struct io_loop *loop)
     struct cache_worker *worker = calloc(1, sizeof *worker);
     if (worker == NULL)
         return -ENOMEM;
-    int result = cache->disk != NULL ? disk_join(cache->disk, loop) : 0;
+    unsigned place = place_take(cache, worker);
+    int result = place == WORKERS_MAX ? E_EXHAUSTED : cache->disk != NULL ? disk_join(cache->disk, loop) : 0;
     if (result < 0) {
+        if (place < WORKERS_MAX)
+            atomic_store(&cache->workers[place], NULL);
         free(worker);
         return result;
     }
     *worker = (struct cache_worker){.loop = loop, .cache = cache, .message = {.deliver = deliver}};
     list_init(&worker->ready);
     hits_init(&worker->hits, cache->disk, loop);
-    for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        struct cache_worker *none = NULL;
-        if (!atomic_compare_exchange_strong(&cache->workers[i], &none, worker))
-            continue;
-        atomic_store_explicit(&cache->loops[i], loop, memory_order_release);
-        return 0;
-    }
-    hits_deinit(&worker->hits);
-    free(worker);
-    return E_EXHAUSTED;
+    atomic_store_explicit(&cache->loops[place], loop, memory_order_release);
+    return 0;
 }
 
 static void left_now(struct cache_worker *worker)

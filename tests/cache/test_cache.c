@@ -570,13 +570,64 @@ static void an_overtaken_put(void **state)
     end(&stage);
 }
 
+/* ---- more loops than there are places ---- */
+
+enum { PLACES = 256 };
+
+static void count_left(void *context)
+{
+    ++*(unsigned *)context;
+}
+
+static void turn_until(struct io_loop *loop, const unsigned *count, unsigned wanted)
+{
+    for (unsigned turns = 0; *count < wanted; turns++) {
+        assert_true(turns < 10000);
+        io_loop_turn(loop, NS_PER_MS);
+    }
+}
+
+/* A loop that finds no place has not joined the disk either: a place that is free there stays free. */
+static void a_loop_too_many(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct io_loop *loops[PLACES];
+    struct io_config config = {.choice = IO_FAKE, .fake_seed = 1, .socket_capacity = 1, .buffer_count = 1};
+    if (stage_driver() != IO_FAKE)
+        skip(); /* so many loops are cheap there, and the driver doesn't matter */
+    stage_init(&stage, 40 * MIB);
+    assert_int_equal(io_create(&stage.io, &config, NULL), 0);
+    assert_int_equal(stage_open(&stage), 0);
+    for (unsigned i = 0; i < PLACES; i++) {
+        assert_int_equal(io_loop_create(stage.io, &loops[i]), 0);
+        assert_int_equal(cache_join(stage.cache, loops[i]), i < PLACES - 1 ? 0 : E_EXHAUSTED);
+    }
+    unsigned left = 0;
+    disk_leave(stage.disk, loops[0], count_left, &left);
+    turn_until(loops[0], &left, 1);
+    assert_int_equal(cache_join(stage.cache, loops[PLACES - 1]), E_EXHAUSTED);
+    assert_int_equal(disk_join(stage.disk, loops[0]), 0);
+    for (unsigned i = 0; i < PLACES - 1; i++) {
+        cache_leave(stage.cache, loops[i], count_left, &left);
+        turn_until(loops[i], &left, i + 2);
+    }
+    assert_int_equal(cache_join(stage.cache, loops[PLACES - 1]), 0);
+    cache_leave(stage.cache, loops[PLACES - 1], count_left, &left);
+    turn_until(loops[PLACES - 1], &left, PLACES + 1);
+    for (unsigned i = 0; i < PLACES; i++)
+        assert_int_equal(io_loop_destroy(loops[i], NS_PER_S), 0);
+    end(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(both_tiers), cmocka_unit_test(joined_reads),
         cmocka_unit_test(remove_while_reading), cmocka_unit_test(a_replaced_item_is_not_kept),
         cmocka_unit_test(an_overtaken_put), cmocka_unit_test(without_a_disk),
-        cmocka_unit_test(a_hit_is_a_second_request), cmocka_unit_test(too_many_hits_wait_for_the_next),
-        cmocka_unit_test(a_leaving_loop_writes_its_hits), cmocka_unit_test(a_hit_is_overtaken),
-        cmocka_unit_test(many_threads), cmocka_unit_test(many_threads_second_request)};
+        cmocka_unit_test(a_loop_too_many), cmocka_unit_test(a_hit_is_a_second_request),
+        cmocka_unit_test(too_many_hits_wait_for_the_next), cmocka_unit_test(a_leaving_loop_writes_its_hits),
+        cmocka_unit_test(a_hit_is_overtaken), cmocka_unit_test(many_threads),
+        cmocka_unit_test(many_threads_second_request)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
