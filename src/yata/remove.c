@@ -32,6 +32,17 @@ static void answered(void *context, int result)
     free(errand);
 }
 
+/* Invisible in any case, also where there is no memory for what would make it durable. */
+static int remove_value(struct errand *errand, struct io_loop *loop)
+{
+    struct cache *cache = errand->yata->cache;
+    struct item_key key = layout_head_key(bytes_of(errand->key, errand->key_len));
+    int result = cache_remove(cache, loop, key, answered, errand);
+    if (result < 0)
+        cache_forget(cache, key);
+    return result;
+}
+
 static void start(struct request *request)
 {
     struct errand *errand = CONTAINER_OF(request, struct errand, request);
@@ -40,8 +51,7 @@ static void start(struct request *request)
     errand->started = true;
     int result = 0;
     if (errand->key_len > 0)
-        result = cache_remove(
-            yata->cache, loop, layout_head_key(bytes_of(errand->key, errand->key_len)), answered, errand);
+        result = remove_value(errand, loop);
     else if (yata->disk != NULL)
         result = disk_flush(yata->disk, loop, answered, errand);
     if (result < 0 || (errand->key_len == 0 && yata->disk == NULL))
