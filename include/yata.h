@@ -22,8 +22,8 @@
  * means the default. The library refuses (-E2BIG) a larger structure than its own whose rest is not zero.
  *
  * The library has no state beside what yata_open makes, installs no signal handlers, does not touch the
- * environment, and aborts on bugs of its own only; and, a limit of this version, where malloc has nothing for
- * the engine's small bookkeeping. After fork(2) the child must not use what the parent opened.
+ * environment, and aborts on bugs of its own only: where malloc has nothing, a call says so, or waits for
+ * room, or finds nothing. After fork(2) the child must not use what the parent opened.
  */
 #ifndef YATA_H
 #define YATA_H
