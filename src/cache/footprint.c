@@ -6,7 +6,12 @@
 
 /* A window of the segment, the superblocks of two. */
 #define RECLAIM_BYTES ((256u << 10) + 2 * SUPERBLOCK_BYTES)
-#define ALLOCATION 16u /* what the allocator keeps beside a small block */
+
+/* With what an allocator keeps beside it: 8 bytes, in steps of 16. */
+static uint64_t allocated(uint64_t bytes)
+{
+    return (bytes + 8 + 15) / 16 * 16;
+}
 
 /* Rows double as they come; the table is made when the segment is sealed. */
 static uint64_t filling_bytes(const struct device *device)
@@ -42,12 +47,18 @@ static uint64_t recovering_bytes(const struct device *device)
            device->segment_count * sizeof(uint32_t);
 }
 
+/* Header and tail of the smallest large item; of larger ones there are fewer, and their headers grow more
+ * slowly. */
+static uint64_t large_bytes(void)
+{
+    return allocated(sizeof(struct write)) + allocated(2 * SEGMENT_BLOCK);
+}
+
 static uint64_t tier_bytes(const struct disk *disk)
 {
     uint64_t limit = disk->waiting_limit_bytes;
-    uint64_t entry = sizeof(struct writing) + ALLOCATION;
-    uint64_t large = sizeof(struct write) + 3 * SEGMENT_BLOCK;
-    return sizeof *disk + limit / FOOTPRINT_WAITING_SHARE * entry + limit / SEGMENT_LARGE_BYTES * large;
+    return sizeof *disk + limit / FOOTPRINT_WAITING_SHARE * allocated(sizeof(struct writing)) +
+           limit / (SEGMENT_LARGE_BYTES + SEGMENT_BLOCK) * large_bytes();
 }
 
 struct footprint footprint_of(const struct device *device)
@@ -62,6 +73,8 @@ struct footprint footprint_of(const struct device *device)
         .reading = DEVICE_READ_BYTES_MAX,
         .recovering = recovering_bytes(device),
         .tier = tier_bytes(disk),
+        .entry = allocated(sizeof(struct writing)),
+        .large = large_bytes(),
         .loop = worker_bytes_max(),
     };
 }

@@ -11,6 +11,11 @@
  *            under the same expected size of items), hashes taken out meanwhile, places of purge records
  *   loop     for each loop that joined: kept gets and buffers
  *
+ * Fixed, reading, and what is there for each item that waits are exact, within 2 %, when their bound is
+ * reached; batches are mapped as a whole at the first. The rest are upper bounds, of cases that exclude one
+ * another: rows of segments full of the smallest items, reclaiming at its longest, tables of those at a
+ * start.
+ *
  * The bytes that wait to be written are not in it: they lie in the memory tier, whose budget counts
  * everything. So are the values that are read. A get that was answered without a read, and whose callback has
  * not come yet, is its caller's number to bound; so are views of values (yata.h), whose items lie in the
@@ -25,6 +30,7 @@
 struct footprint {
     uint64_t fixed, writing, reading, recovering; /* of a device */
     uint64_t tier;                                /* of the tier, writing of all devices included */
+    uint64_t entry, large; /* of the tier's: for one item that waits; more, if it is a large one */
     uint64_t loop;
 };
 

@@ -222,6 +222,98 @@ static void every_bound(void **state)
         full(lens[i]);
 }
 
+/* ---- exactly so much ---- */
+
+static void within_two_percent(const char *what, uint64_t really, uint64_t by_sum)
+{
+    print_message("%s: %llu KiB, %llu by the sum\n", what, (unsigned long long)really / 1024,
+        (unsigned long long)by_sum / 1024);
+    assert_true((double)really < 1.02 * (double)by_sum && (double)really > 0.98 * (double)by_sum);
+}
+
+/* One segment, large enough not to be sealed meanwhile; items have been written, so that there are buffers.
+ */
+static void begin_wide(struct stage *stage, uint32_t len)
+{
+    stage_init(stage, 1024 * MIB);
+    stage->config.expected_item_bytes = 16384;
+    stage->config.write_buffer_bytes = 8 * MIB;
+    assert_int_equal(stage_open(stage), 0);
+    for (unsigned i = 0; i < 200; i++)
+        while (put(stage, i, len) == E_EXHAUSTED)
+            stage_turn(stage);
+    stage_settle(stage);
+}
+
+static uint64_t rows_bytes(const struct stage *stage)
+{
+    const struct filling *open = stage->disk->devices[0]->open;
+    return open != NULL ? open->row_capacity * (uint64_t)SEGMENT_ROW_BYTES : 0;
+}
+
+/* As many as may wait: their number is bounded for small ones, their bytes for large ones. */
+static void waiting(uint32_t len)
+{
+    struct stage stage;
+    begin_wide(&stage, len);
+    struct footprint sum = footprint(&stage);
+    uint64_t limit = stage.disk->waiting_limit_bytes, rows = rows_bytes(&stage), before = held();
+    gate(true);
+    unsigned puts = put_all_it_takes(&stage, len);
+    uint64_t really = held() - before - (rows_bytes(&stage) - rows);
+    bool large = len >= SEGMENT_LARGE_BYTES;
+    uint64_t bound = large ? limit / (len + SEGMENT_BLOCK) : limit / FOOTPRINT_WAITING_SHARE;
+    assert_true(puts <= bound && puts >= bound * 98 / 100);
+    uint64_t batches = stage.disk->devices[0]->batches_used * sizeof(struct write);
+    gate(false);
+    within_two_percent("waiting", really, bound * (sum.entry + (large ? sum.large : 0)) + batches);
+    stage_settle(&stage);
+    end(&stage);
+}
+
+/* By number, or by their bytes, which then are the sum's. */
+static void reading(uint32_t len)
+{
+    struct stage stage;
+    begin_wide(&stage, len);
+    uint64_t before = held(), most = footprint(&stage).reading;
+    struct asked asked = {0};
+    gate(true);
+    unsigned gets = ask_all_it_takes(&stage, &asked, 200);
+    uint64_t really = held() - before, charged = atomic_load(&stage.disk->devices[0]->read_bytes);
+    gate(false);
+    within_two_percent("reading", really, gets < DEVICE_READS_MAX ? most : charged);
+    while (asked.due > 0)
+        stage_turn(&stage);
+    end(&stage);
+}
+
+static void full_queues(void **state)
+{
+    (void)state;
+    waiting(100);
+    waiting(65536);
+    waiting(1 << 20);
+    reading(100);
+    reading(50000);
+}
+
+/* It takes what it took when it was empty. */
+static void a_full_index(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin_wide(&stage, 100);
+    uint64_t before = held(), rows = rows_bytes(&stage), fixed = footprint(&stage).fixed;
+    for (unsigned i = 0; i < 60000; i++)
+        while (put(&stage, i, 100) == E_EXHAUSTED)
+            stage_turn(&stage);
+    stage_settle(&stage);
+    assert_true(stage_stats(&stage).items > 50000);
+    within_two_percent("index", fixed + held() - before - (rows_bytes(&stage) - rows), fixed);
+    end(&stage);
+}
+
 /* ---- while tables are read ---- */
 
 /* Full tables, more than are read at a time, and as many hashes to forget as are kept. */
@@ -280,7 +372,8 @@ static void the_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_fixed_part), cmocka_unit_test(every_bound),
-        cmocka_unit_test(recovering), cmocka_unit_test(the_disk)};
+        cmocka_unit_test(full_queues), cmocka_unit_test(a_full_index), cmocka_unit_test(recovering),
+        cmocka_unit_test(the_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
