@@ -23,7 +23,8 @@
  *
  * The library has no state beside what yata_open makes, installs no signal handlers, does not touch the
  * environment, and aborts on bugs of its own only: where malloc has nothing, a call says so, or waits for
- * room, or finds nothing. After fork(2) the child must not use what the parent opened.
+ * room, or finds nothing (what is left is libuv's: libyata(3), NOTES). After fork(2) the child must not use
+ * what the parent opened.
  */
 #ifndef YATA_H
 #define YATA_H
