@@ -370,8 +370,9 @@ static void test_scan(void **state)
     for (uint64_t i = 0; i < 500; i++)
         assert_true(memory_has(memory, key_of(&i)));
     assert_true(stats_of(memory).evictions > 15000);
+    uint64_t before = stats_of(memory).ghost_hits; /* a fingerprint of 32 bits may be another one's */
     put(memory, 1000 + 20000 - 4500, 4096, 1); /* lately evicted */
-    assert_int_equal(stats_of(memory).ghost_hits, 1);
+    assert_int_equal(stats_of(memory).ghost_hits, before + 1);
     memory_destroy(memory);
 }
 
