@@ -378,11 +378,12 @@ static void rows_loaded(struct rows *rows)
 static bool oldest(struct device *device, uint32_t *segment)
 {
     pthread_mutex_lock(&device->lock);
-    bool late = device->free_target > 1 || device->open == NULL || append_lacks_segment(device) ||
-                device_segment_late(device);
+    /* While recovery runs nothing is carried, so nothing is reclaimed ahead. */
+    bool ahead = atomic_load(&device->first_generation) == 0 &&
+                 (device->free_target > 1 || (device->open != NULL && device_segment_late(device)));
     unsigned coming = device->declaring != NULL ? 1 : 0;
-    bool due = late && device->free_count + coming < device->free_target && device->live_count > 0 &&
-               device->dead_segment == UINT32_MAX;
+    bool due = (ahead || append_lacks_segment(device)) && device->free_count + coming < device->free_target &&
+               device->live_count > 0 && device->dead_segment == UINT32_MAX;
     if (due) {
         *segment = device->live[device->live_at];
         due = device->segments[*segment].state == SEGMENT_SEALED;

@@ -3,13 +3,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "cache/tier.h"
 #include "disk_stage.h"
 #include "io/fake.h"
 
@@ -326,43 +324,6 @@ static void a_write_fails_before_the_flush_is_out_of_the_queue(void **state)
     }
 }
 
-/* One device can be neither read nor written and is refused, slowly; the other goes out meanwhile: that one
- * is retried, and the tier can be closed. */
-static void out_before_all_are_open(void **state)
-{
-    (void)state;
-    struct stage stage;
-    begin(&stage);
-    stage.config.device_count = 2;
-    stage.config.devices[1] = (struct disk_device_config){stage_path(1), 40 * MIB};
-    assert_int_equal(stage_open(&stage), 0);
-    for (uint64_t i = 0; i < 500 || stage.disk->devices[1]->free_count > 0; i++) {
-        stage_put(&stage, i, 1, 262144);
-        stage_settle(&stage);
-    }
-    stage_crash(&stage);
-    memset(stage.events, 0, sizeof stage.events);
-    struct fake_fault unreadable = {
-        .path = stage_path(0), .kinds = FAKE_READ, .error = -EIO, .offset = 64 << 10, .len = 100 * MIB};
-    fake_disk_fail(stage.io, &unreadable);
-    struct fake_fault unwritable = {
-        .path = stage_path(1), .kinds = FAKE_WRITE, .error = -EIO, .skip = SUPERBLOCK_COPIES};
-    fake_disk_fail(stage.io, &unwritable);
-    unwritable.path = stage_path(0);
-    fake_disk_fail(stage.io, &unwritable);
-    assert_int_equal(stage_open(&stage), 0);
-    assert_int_equal(stage.events[DISK_EVENT_REFUSED], 1);
-    assert_true(stage.events[DISK_EVENT_DEGRADED] > 0);
-    fake_disk_heal(stage.io);
-    advance(&stage, 11 * NS_PER_S);
-    assert_int_equal(stage.events[DISK_EVENT_RESTORED], 1);
-    unsigned stored = 0;
-    for (uint64_t i = 1000; i < 1010; i++)
-        stored += stage_put(&stage, i, 1, 100) == 0 && stage_version(&stage, i) == 1;
-    assert_true(stored > 0);
-    end(&stage);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,7 +339,6 @@ int main(void)
         cmocka_unit_test(a_sync_fails),
         cmocka_unit_test(a_write_fails_before_the_flush_is_out_of_the_queue),
         cmocka_unit_test(a_stall_at_the_end),
-        cmocka_unit_test(out_before_all_are_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
