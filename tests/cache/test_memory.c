@@ -371,7 +371,7 @@ static void test_scan(void **state)
         assert_true(memory_has(memory, key_of(&i)));
     assert_true(stats_of(memory).evictions > 15000);
     uint64_t before = stats_of(memory).ghost_hits; /* a fingerprint of 32 bits may be another one's */
-    put(memory, 1000 + 20000 - 4500, 4096, 1); /* lately evicted */
+    put(memory, 1000 + 20000 - 4500, 4096, 1);     /* lately evicted */
     assert_int_equal(stats_of(memory).ghost_hits, before + 1);
     memory_destroy(memory);
 }
