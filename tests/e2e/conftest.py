@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import servers  # noqa: E402
+from scripted import Scripted  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,13 @@ def driver():
 @pytest.fixture(scope="session")
 def versitygw(tmp_path_factory):
     with servers.Versitygw(tmp_path_factory.mktemp("versitygw")) as server:
+        yield server
+
+
+@pytest.fixture
+def origin():
+    """What the test puts into it, as it puts it."""
+    with Scripted() as server:
         yield server
 
 

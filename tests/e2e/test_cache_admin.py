@@ -4,14 +4,7 @@ import json
 import pytest
 
 import servers
-from scripted import Scripted
 from wire import ask, wait_until
-
-
-@pytest.fixture
-def origin():
-    with Scripted() as server:
-        yield server
 
 
 def page(ours, path, status=200):

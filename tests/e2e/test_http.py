@@ -8,7 +8,7 @@ import time
 import pytest
 
 import servers
-from scripted import Scripted, date
+from scripted import date
 from wire import Wire, ask, wait_until
 
 KIB, MIB = 1024, 1 << 20
@@ -285,12 +285,6 @@ def test_several_ranges(ours):
 
 
 # ---- freshness: what the object says, then what the configuration says ----
-
-
-@pytest.fixture
-def origin():
-    with Scripted() as server:
-        yield server
 
 
 @pytest.mark.parametrize("fields,ttl,second", [

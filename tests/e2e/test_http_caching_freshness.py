@@ -5,16 +5,10 @@ import threading
 import pytest
 
 import servers
-from scripted import Scripted, date
+from scripted import date
 from wire import Wire, ask, wait_until
 
 LAYERS = {"memory": ["memory"], "disk": ["disk"], "both": ["memory", "disk"]}
-
-
-@pytest.fixture
-def origin():
-    with Scripted() as server:
-        yield server
 
 
 @pytest.fixture(params=["memory", "disk"])

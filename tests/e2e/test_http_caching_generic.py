@@ -4,17 +4,11 @@ import threading
 
 import pytest
 
-from scripted import Scripted, date
+from scripted import date
 from test_http_caching_freshness import CLIENT
 from wire import Wire, ask, wait_until
 
 LAYERS = {"memory": ["memory"], "disk": ["disk"], "both": ["memory", "disk"]}
-
-
-@pytest.fixture
-def origin():
-    with Scripted() as server:
-        yield server
 
 
 @pytest.fixture(params=["memory", "disk"])

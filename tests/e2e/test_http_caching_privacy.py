@@ -6,16 +6,10 @@ import time
 import pytest
 
 import raw_origin
-from scripted import Scripted, date
+from scripted import date
 from wire import Wire, ask, wait_until
 
 FRESH = {"Cache-Control": "max-age=60"}
-
-
-@pytest.fixture
-def origin():
-    with Scripted() as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,16 +3,9 @@ import json
 
 import pytest
 
-from scripted import Scripted
 from wire import ask
 
 FRESH = {"Cache-Control": "max-age=60"}
-
-
-@pytest.fixture
-def origin():
-    with Scripted() as server:
-        yield server
 
 
 @pytest.fixture(params=["memory", "disk"])

@@ -4,14 +4,8 @@ import itertools
 import pytest
 
 import servers
-from scripted import Scripted, date
+from scripted import date
 from wire import ask
-
-
-@pytest.fixture
-def origin():
-    with Scripted() as server:
-        yield server
 
 
 @pytest.fixture(params=["s3", "http"])

@@ -20,12 +20,6 @@ MANY = 1010  # more than one page of ListObjectsV2
 ODD = ["odd/a b+c&d%41.txt", "odd/\u00e9\u65e5\u672c", "odd/<x>&amp;\"'", "odd/ lead and trail ", "odd/k:1?v=2#f", "odd/~(a)*!$,;=@"]
 
 
-@pytest.fixture
-def origin():
-    with Scripted() as server:
-        yield server
-
-
 def order(ours, status=202, **body):
     code, _, text = ours.admin(JOBS, JSON, "POST", json.dumps(body))
     answer = json.loads(text)
