@@ -160,6 +160,13 @@ void write_hex(struct writer *w, struct bytes a)
     }
 }
 
+void write_percent(struct writer *w, uint8_t c)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    uint8_t text[3] = {'%', (uint8_t)digits[c >> 4], (uint8_t)digits[c & 15]};
+    write_bytes(w, bytes_of(text, sizeof text));
+}
+
 void write_format(struct writer *w, const char *format, ...)
 {
     va_list args;

@@ -97,5 +97,7 @@ void write_bytes(struct writer *w, struct bytes a);
 void write_decimal(struct writer *w, uint64_t value);
 /* Lower-case hexadecimal text of the bytes. */
 void write_hex(struct writer *w, struct bytes a);
+/* %XX, with upper-case digits (RFC 3986 2.1). */
+void write_percent(struct writer *w, uint8_t c);
 /* Formatted text, without the terminating NUL. */
 void write_format(struct writer *w, const char *format, ...) PRINTF_LIKE(2, 3);

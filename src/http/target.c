@@ -167,16 +167,11 @@ static bool may_stand_in_path(uint8_t c)
 
 void target_encode_path(struct writer *w, struct bytes path)
 {
-    static const char digits[] = "0123456789ABCDEF";
     for (size_t i = 0; i < path.len; i++) {
-        uint8_t c = path.ptr[i];
-        if (may_stand_in_path(c)) {
-            write_u8(w, c);
-        } else {
-            write_u8(w, '%');
-            write_u8(w, (uint8_t)digits[c >> 4]);
-            write_u8(w, (uint8_t)digits[c & 15]);
-        }
+        if (may_stand_in_path(path.ptr[i]))
+            write_u8(w, path.ptr[i]);
+        else
+            write_percent(w, path.ptr[i]);
     }
 }
 

@@ -28,15 +28,12 @@ static bool is_unreserved(uint8_t c)
            c == '.' || c == '_' || c == '~';
 }
 
-/* Hex digits in upper case, as S3 compares them. */
 static void encode_byte(struct writer *w, uint8_t c)
 {
-    static const char digits[] = "0123456789ABCDEF";
-    uint8_t text[3] = {'%', (uint8_t)digits[c >> 4], (uint8_t)digits[c & 15]};
     if (is_unreserved(c))
         write_u8(w, c);
     else
-        write_bytes(w, bytes_of(text, sizeof text));
+        write_percent(w, c);
 }
 
 void sigv4_encode(struct writer *w, struct bytes text)

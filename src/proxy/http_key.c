@@ -78,16 +78,12 @@ static void write_shared(struct bytes raw, struct writer *w)
 {
     while (raw.len > 0) {
         int byte = encoded_byte(raw);
-        if (byte < 0) {
+        if (byte < 0)
             write_u8(w, raw.ptr[0]);
-        } else if (is_unreserved((uint8_t)byte)) {
+        else if (is_unreserved((uint8_t)byte))
             write_u8(w, (uint8_t)byte);
-        } else {
-            static const char digits[] = "0123456789ABCDEF";
-            write_u8(w, '%');
-            write_u8(w, (uint8_t)digits[byte >> 4]);
-            write_u8(w, (uint8_t)digits[byte & 15]);
-        }
+        else
+            write_percent(w, (uint8_t)byte);
         raw = bytes_from(raw, byte < 0 ? 1 : 3);
     }
 }

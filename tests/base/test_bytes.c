@@ -133,9 +133,11 @@ static void test_text(void **state)
     write_decimal(&w, UINT64_MAX);
     write_u8(&w, ' ');
     write_hex(&w, BYTES("\x00\xAB\xFF"));
+    write_percent(&w, 0);
+    write_percent(&w, 0xAF);
     write_format(&w, " %s=%d", "x", -5);
     assert_false(w.failed);
-    assert_true(bytes_equal(writer_bytes(&w), BYTES("0 18446744073709551615 00abff x=-5")));
+    assert_true(bytes_equal(writer_bytes(&w), BYTES("0 18446744073709551615 00abff%00%AF x=-5")));
 }
 
 static void test_format_fits_or_fails(void **state)
