@@ -71,11 +71,11 @@ static bool fits(const struct device *device, const struct filling *filling, con
            end + segment_table_len(filling->row_count + 1) <= device->segment_bytes;
 }
 
-/* Would the entry lie where there must be room for what is carried? */
+/* Would the entry, which fits, lie where there must be room for what is carried? */
 static bool needs_carry_room(const struct device *device, const struct writing *entry)
 {
     const struct filling *filling = device->open;
-    if (filling == NULL || device->carried || !fits(device, filling, entry))
+    if (device->carried)
         return false;
     uint64_t end = segment_blocks_up((uint64_t)next_offset(device, filling, entry) + entry->item_len) +
                    segment_table_len(filling->row_count + 1);
@@ -83,11 +83,12 @@ static bool needs_carry_room(const struct device *device, const struct writing *
            filling->row_count + 1 + device->carry_rows > device->rows_max;
 }
 
-/* Is it a segment that the entry waits for? */
+/* Must the entry, which may wait, wait for a segment? */
 static bool lacks_segment(const struct device *device, const struct writing *entry)
 {
-    return !segment_free(device, true) &&
-           (device->open == NULL || !fits(device, device->open, entry) || needs_carry_room(device, entry));
+    if (device->open != NULL && fits(device, device->open, entry))
+        return device->free_count == 0 && needs_carry_room(device, entry);
+    return !segment_free(device, true);
 }
 
 bool append_lacks_segment(const struct device *device)
@@ -178,7 +179,7 @@ static bool place_small(struct device *device, struct filling *filling, struct w
 static bool place(
     struct device *device, struct writing *entry, struct append *append, bool may_wait, uint64_t now_ns)
 {
-    if (may_wait && device->free_count == 0 && needs_carry_room(device, entry))
+    if (may_wait && lacks_segment(device, entry))
         return false;
     while (device->open == NULL || !fits(device, device->open, entry)) {
         if (!segment_free(device, may_wait))
