@@ -367,9 +367,8 @@ static void rows_loaded(struct rows *rows)
 {
     struct reclaim *reclaim = rows->context;
     reclaim->loaded = true;
-    if (reclaim->device->declaring ==
-        NULL) /* else finish() begins: what is carried needs the segment freed */
-        carry_begin(reclaim);
+    if (rows->device->declaring == NULL)
+        carry_begin(reclaim); /* else finish() does: what is carried needs the segment that is freed then */
 }
 
 /* ---- the beginning ---- */
