@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "cache/tier.h"
 #include "disk_stage.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -135,6 +136,60 @@ static void a_flush_behind_what_waits(void **state)
     end(&stage);
 }
 
+/* No segment is free: neither an open nor recovery takes one, since nothing would be carried; a put does. */
+static void an_open_takes_no_segment(void **state)
+{
+    (void)state;
+    for (unsigned clean = 0; clean < 2; clean++) {
+        struct stage stage;
+        begin(&stage);
+        uint64_t key = 0;
+        do {
+            put(&stage, key++);
+            stage_settle(&stage);
+        } while (key < 700 || stage.disk->devices[0]->free_count > 0);
+        assert_int_equal(stage_flush(&stage), 0);
+        stage_settle(&stage);
+        if (clean)
+            assert_int_equal(stage_close(&stage), 0);
+        else
+            stage_crash(&stage);
+        assert_int_equal(stage_open(&stage), 0);
+        stage_settle(&stage);
+        assert_int_equal(stage_stats(&stage).reclaimed_segments, 0);
+        put(&stage, key);
+        stage_settle(&stage);
+        assert_int_equal(stage_get(&stage, key, 1, LEN), 0);
+        end(&stage);
+    }
+}
+
+/* Puts as fast as they are taken, and all the time some small items are read: those stay. */
+static void what_is_read_stays_under_overload(void **state)
+{
+    (void)state;
+    enum { HOT = 100, HOT_LEN = 3000 };
+    struct stage stage;
+    begin(&stage);
+    for (uint64_t i = 0; i < 4 * HOT; i++)
+        put(&stage, i);
+    for (uint64_t i = 0; i < HOT; i++)
+        while (stage_put(&stage, 100000 + i, 1, HOT_LEN) != 0)
+            stage_turn(&stage);
+    unsigned there = 0;
+    for (uint64_t key = 0; key < 6000; key++) {
+        put(&stage, key);
+        if (key % 100 != 0)
+            continue;
+        there = 0;
+        for (uint64_t i = 0; i < HOT; i++)
+            there += stage_get(&stage, 100000 + i, 1, HOT_LEN) == 0;
+    }
+    print_message("%u of %u\n", there, HOT);
+    assert_true(there > HOT * 7 / 10);
+    end(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +197,8 @@ int main(void)
         cmocka_unit_test(a_burst_passes),
         cmocka_unit_test(what_was_read_once),
         cmocka_unit_test(a_flush_behind_what_waits),
+        cmocka_unit_test(an_open_takes_no_segment),
+        cmocka_unit_test(what_is_read_stays_under_overload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
