@@ -324,6 +324,45 @@ static void a_write_fails_before_the_flush_is_out_of_the_queue(void **state)
     }
 }
 
+/* The device went out when a segment could not be declared dead, and more writes fail while it closes: their
+ * items are not queued again, for nothing would free a segment for them. */
+static void closing_what_is_out(void **state)
+{
+    (void)state;
+    unsigned with_writes = 0;
+    for (unsigned seed = 1; seed <= 20; seed++) {
+        struct stage stage;
+        begin(&stage);
+        stage.seed = seed;
+        assert_int_equal(stage_open(&stage), 0);
+        for (uint64_t key = 0; key < 400; key++)
+            while (stage_put(&stage, key, 1, 100000) != 0)
+                stage_turn(&stage);
+        stage_settle(&stage);
+        struct fake_fault fault = {.kinds = FAKE_WRITE, .error = -EIO, .len = MIB};
+        fake_disk_fail(stage.io, &fault); /* the superblocks lie there */
+        for (uint64_t key = 1000; stage_stats(&stage).devices_out == 0; key++) {
+            stage_put(&stage, key, 1, 100000);
+            io_loop_turn(stage.loop, NS_PER_MS / 10);
+        }
+        struct fake_disk_counts counts;
+        fake_disk_counts(stage.io, &counts);
+        with_writes += counts.in_flight > 0;
+        fault.offset = MIB;
+        fault.len = 100 * MIB;
+        fault.count = 1; /* after some in a row it takes nothing anyway */
+        fake_disk_fail(stage.io, &fault);
+        uint64_t start_ns = io_now_ns(stage.loop);
+        assert_int_equal(stage_detach(&stage, 5 * NS_PER_S), E_TIMEOUT); /* not clean, that is */
+        assert_true(io_now_ns(stage.loop) - start_ns < NS_PER_S);
+        fake_disk_heal(stage.io);
+        stage_close(&stage);
+        assert_int_equal(io_destroy(stage.io), 0);
+    }
+    print_message("with writes in flight: %u of 20\n", with_writes);
+    assert_true(with_writes > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +376,7 @@ int main(void)
         cmocka_unit_test(writes_stall),
         cmocka_unit_test(a_stall),
         cmocka_unit_test(a_sync_fails),
+        cmocka_unit_test(closing_what_is_out),
         cmocka_unit_test(a_write_fails_before_the_flush_is_out_of_the_queue),
         cmocka_unit_test(a_stall_at_the_end),
     };
