@@ -70,6 +70,8 @@ static int64_t transfer(struct io_op *op)
         if (!reading && n < (direct ? DIRECT_BYTES : 1) && done < total)
             return -EIO;
     }
+    if ((op->io.flags & IO_FLAG_SYNC) && fdatasync(op->io.fd) < 0)
+        return -errno;
     return (int64_t)done;
 }
 

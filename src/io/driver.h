@@ -50,7 +50,7 @@ enum io_kind {
     IO_KIND_OPEN_BENEATH, /* the same; pointer2: the directory's struct io_file */
     IO_KIND_STAT,         /* pointer: struct io_file_info */
     IO_KIND_READ,         /* iov, count, offset; fd: the file's */
-    IO_KIND_WRITE,
+    IO_KIND_WRITE,        /* the same; flags: IO_FLAG_SYNC */
     IO_KIND_SYNC,
     IO_KIND_ALLOCATE, /* offset: len */
     IO_KIND_TRUNCATE,
@@ -72,6 +72,7 @@ enum io_state {
 #define IO_FLAG_MORE 1    /* send: MSG_MORE */
 #define IO_FLAG_CANCEL 2  /* a cancel was asked for */
 #define IO_FLAG_RUNNING 4 /* pool: taken by a thread; under the pool's lock */
+#define IO_FLAG_SYNC 8    /* write: then fdatasync */
 
 #define IO_INDEX_SHARED UINT32_C(0x80000000) /* handle index of struct io: files, listeners */
 

@@ -256,6 +256,8 @@ static int64_t do_write(struct fake *fake, struct io_op *op, struct fake_file *f
         fake_file_write(fake, file, op->io.iov[i].iov_base, op->io.iov[i].iov_len, at);
         at += op->io.iov[i].iov_len;
     }
+    if (op->io.flags & IO_FLAG_SYNC) /* which begins now */
+        fake_file_sync(fake->disk, file, fake->disk->sequence);
     return (int64_t)(end - op->io.offset);
 }
 

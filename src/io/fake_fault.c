@@ -12,7 +12,7 @@ static unsigned kind_of(const struct io_op *op)
     case IO_KIND_READ:
         return FAKE_READ;
     case IO_KIND_WRITE:
-        return FAKE_WRITE;
+        return op->io.flags & IO_FLAG_SYNC ? FAKE_WRITE | FAKE_SYNC : FAKE_WRITE;
     case IO_KIND_SYNC:
         return FAKE_SYNC;
     case IO_KIND_OPEN:
@@ -79,6 +79,7 @@ static void tally(struct fake *fake, const struct io_op *op)
     } else if (op->io.kind == IO_KIND_WRITE) {
         counts->writes++;
         counts->written_bytes += (uint64_t)op->result;
+        counts->syncs += (op->io.flags & IO_FLAG_SYNC) != 0;
     } else if (op->io.kind == IO_KIND_SYNC) {
         counts->syncs++;
     }

@@ -149,13 +149,14 @@ void io_file_stat(struct io_loop *loop, struct io_op *op, struct io_handle handl
     start(loop, op, file->pool);
 }
 
-static void transfer(struct io_loop *loop, struct io_op *op, enum io_kind kind, struct io_handle handle,
-    struct iovec *iov, unsigned count, uint64_t offset)
+static void transfer(struct io_loop *loop, struct io_op *op, enum io_kind kind, uint8_t flags,
+    struct io_handle handle, struct iovec *iov, unsigned count, uint64_t offset)
 {
     CHECK(count > 0 && count <= IO_VECTOR_MAX);
     struct io_file *file = begin(loop, op, kind, handle);
     if (file == NULL)
         return;
+    op->io.flags |= flags;
     op->io.iov = iov;
     op->io.count = count;
     op->io.offset = offset;
@@ -165,13 +166,19 @@ static void transfer(struct io_loop *loop, struct io_op *op, enum io_kind kind, 
 void io_file_read(struct io_loop *loop, struct io_op *op, struct io_handle file, struct iovec *iov,
     unsigned count, uint64_t offset)
 {
-    transfer(loop, op, IO_KIND_READ, file, iov, count, offset);
+    transfer(loop, op, IO_KIND_READ, 0, file, iov, count, offset);
 }
 
 void io_file_write(struct io_loop *loop, struct io_op *op, struct io_handle file, struct iovec *iov,
     unsigned count, uint64_t offset)
 {
-    transfer(loop, op, IO_KIND_WRITE, file, iov, count, offset);
+    transfer(loop, op, IO_KIND_WRITE, 0, file, iov, count, offset);
+}
+
+void io_file_write_sync(struct io_loop *loop, struct io_op *op, struct io_handle file, struct iovec *iov,
+    unsigned count, uint64_t offset)
+{
+    transfer(loop, op, IO_KIND_WRITE, IO_FLAG_SYNC, file, iov, count, offset);
 }
 
 static void simple(struct io_loop *loop, struct io_op *op, enum io_kind kind, struct io_handle handle,

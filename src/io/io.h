@@ -271,6 +271,10 @@ void io_file_read(struct io_loop *loop, struct io_op *op, struct io_handle file,
 /* Whole or an error. */
 void io_file_write(struct io_loop *loop, struct io_op *op, struct io_handle file, struct iovec *iov,
     unsigned count, uint64_t offset);
+/* Then fdatasync, in one hand-over: whole, and with all that was written to the file before it durable; or an
+ * error, after which that is unknown. */
+void io_file_write_sync(struct io_loop *loop, struct io_op *op, struct io_handle file, struct iovec *iov,
+    unsigned count, uint64_t offset);
 /* fdatasync. */
 void io_file_sync(struct io_loop *loop, struct io_op *op, struct io_handle file);
 /* Reserves real space up to `len` bytes and sets the size (posix_fallocate semantics, without writing where

@@ -190,10 +190,10 @@ void uring_poll(struct io_loop *loop, struct io_op *op, struct io_foreign *forei
 
 /* Whether the transfer can be submitted without making the loop wait for the disk, however long that takes. A
  * write to a regular file can't: it moves the time of modification, for which ext4 waits while its journal
- * writes out the inode. */
+ * writes out the inode; nor can a sync. */
 static bool may_submit(struct io_op *op)
 {
-    if (op->io.kind != IO_KIND_READ && op->io.kind != IO_KIND_WRITE)
+    if ((op->io.kind != IO_KIND_READ && op->io.kind != IO_KIND_WRITE) || (op->io.flags & IO_FLAG_SYNC))
         return false;
     const struct io_file *file = io_op_file(op);
     return !file->waits && (op->io.kind == IO_KIND_READ || (file->direct && file->block_device));

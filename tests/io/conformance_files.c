@@ -34,6 +34,13 @@ static void test_write_and_read(void **state)
     assert_memory_equal(got, data, sizeof data);
     io_file_sync(rig.loop, probe_start(&rig, &syncing), file);
     assert_int_equal(probe_wait(&syncing), 0);
+    struct iovec parts[2] = {{data + 5000, 5000}, {data, 5000}};
+    io_file_write_sync(rig.loop, probe_start(&rig, &syncing), file, parts, 2, 5);
+    assert_int_equal(probe_wait(&syncing), sizeof data);
+    assert_int_equal(file_read(&rig, file, got, sizeof got, 5), sizeof got);
+    assert_memory_equal(got, data + 5000, 5000);
+    assert_memory_equal(got + 5000, data, 5000);
+    memcpy(data, got, sizeof data);
     struct io_file_info info = stat_of(&rig, file);
     assert_int_equal(info.size_bytes, sizeof data + 5);
     assert_true(info.regular && !info.directory && !info.block_device);
@@ -122,6 +129,9 @@ static void test_wrong_direction(void **state)
     file_close(&rig, file);
     file = file_open(&rig, conformance_path("direction"), IO_OPEN_READ);
     assert_int_equal(file_write(&rig, file, "abc", 3, 0), -EBADF);
+    struct probe probe;
+    io_file_write_sync(rig.loop, probe_start(&rig, &probe), file, &(struct iovec){&byte, 1}, 1, 0);
+    assert_int_equal(probe_wait(&probe), -EBADF);
     assert_int_equal(file_read(&rig, file, &byte, 1, 0), 1);
     file_close(&rig, file);
     rig_close(&rig);
@@ -139,6 +149,8 @@ static void test_stale_file(void **state)
     file_close(&rig, file);
     assert_int_equal(file_read(&rig, file, &byte, 1, 0), -EBADF);
     assert_int_equal(file_write(&rig, file, &byte, 1, 0), -EBADF);
+    io_file_write_sync(rig.loop, probe_start(&rig, &probe), file, &(struct iovec){&byte, 1}, 1, 0);
+    assert_int_equal(probe_wait(&probe), -EBADF);
     io_file_stat(rig.loop, probe_start(&rig, &probe), file, &info);
     assert_int_equal(probe_wait(&probe), -EBADF);
     io_file_sync(rig.loop, probe_start(&rig, &probe), file);
