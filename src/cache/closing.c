@@ -109,16 +109,6 @@ static void marked(struct device_super_write *write, int result)
     close_file(closing);
 }
 
-static void synced(struct io_op *op)
-{
-    struct closing *closing = closing_of(op);
-    if (op->result < 0) {
-        failed(closing);
-        return;
-    }
-    device_super_write(&closing->super);
-}
-
 static void state_written(struct io_op *op)
 {
     struct closing *closing = closing_of(op);
@@ -126,8 +116,7 @@ static void state_written(struct io_op *op)
         failed(closing);
         return;
     }
-    struct io_loop *loop = begin(closing, synced);
-    io_file_sync(loop, &closing->op, closing->device->file);
+    device_super_write(&closing->super);
 }
 
 static void state_write(struct closing *closing)
@@ -155,7 +144,7 @@ static void state_write(struct closing *closing)
     free(segments);
     closing->iov = (struct iovec){closing->state, closing->state_len};
     struct io_loop *loop = begin(closing, state_written);
-    io_file_write(loop, &closing->op, device->file, &closing->iov, 1, device->super.snapshot_offset);
+    io_file_write_sync(loop, &closing->op, device->file, &closing->iov, 1, device->super.snapshot_offset);
 }
 
 static void purges_written(struct io_op *op)

@@ -229,25 +229,12 @@ void device_wake(struct device *device)
 
 /* ---- the superblock ---- */
 
-static void super_synced(struct io_op *op)
+static void super_written(struct io_op *op)
 {
     struct device_super_write *write = CONTAINER_OF(op, struct device_super_write, op);
     struct disk_worker *home = write->device->home;
     write->done(write, op->result < 0 ? (int)op->result : 0);
     worker_op_end(home);
-}
-
-static void super_written(struct io_op *op)
-{
-    struct device_super_write *write = CONTAINER_OF(op, struct device_super_write, op);
-    if (op->result != SUPERBLOCK_BYTES) {
-        if (op->result >= 0)
-            op->result = E_TRUNCATED;
-        super_synced(op);
-        return;
-    }
-    io_op_init(&write->op, super_synced);
-    io_file_sync(write->device->home->loop, &write->op, write->device->file);
 }
 
 void device_super_write(struct device_super_write *write)
@@ -258,7 +245,7 @@ void device_super_write(struct device_super_write *write)
     write->iov = (struct iovec){write->buffer, SUPERBLOCK_BYTES};
     io_op_init(&write->op, super_written);
     worker_op_begin(device->home);
-    io_file_write(device->home->loop, &write->op, device->file, &write->iov, 1,
+    io_file_write_sync(device->home->loop, &write->op, device->file, &write->iov, 1,
         device->super.counter % SUPERBLOCK_COPIES * SUPERBLOCK_BYTES);
 }
 

@@ -167,6 +167,7 @@ struct flush {
     struct device *device;
     struct disk_worker *worker;
     uint64_t barrier, waiting_before;
+    bool rides; /* the last write that it waits for syncs */
     struct io_message message;
     struct io_op op;
     int result;
@@ -387,6 +388,9 @@ bool writing_is_newest(struct device *device, const struct writing *entry);
 
 /* ---- flush.c ---- */
 void flush_ticket(struct device *device, struct write *write);
+/* Under lock, before the write's last op: should that sync as well? Then flushes wait for nothing else, and
+ * need no sync of their own. */
+MUST_CHECK bool flush_rides(struct device *device, const struct write *write);
 /* Under lock. */
 void flush_ticket_done(struct device *device, struct write *write);
 /* Entries left the queue: placed, or lost. True if a flush waits no longer for the queue, but for its writes:

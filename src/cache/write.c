@@ -164,10 +164,14 @@ static void submit(struct write *write)
         write->in_op = left < DEVICE_OP_BYTES ? left : DEVICE_OP_BYTES;
         write->iov[0] = (struct iovec){write->buffer + write->written, write->in_op};
     }
-    CHECK(
-        write->in_op > 0 && write->in_op % SEGMENT_BLOCK == 0 && write->written + write->in_op <= write->len);
-    io_file_write(write->worker->loop, &write->op, write->device->file, write->iov, count,
-        write->offset + write->written);
+    uint32_t end = write->written + write->in_op;
+    CHECK(write->in_op > 0 && write->in_op % SEGMENT_BLOCK == 0 && end <= write->len);
+    struct device *device = write->device;
+    pthread_mutex_lock(&device->lock);
+    bool syncs = end == write->len && flush_rides(device, write);
+    pthread_mutex_unlock(&device->lock);
+    (syncs ? io_file_write_sync : io_file_write)(
+        write->worker->loop, &write->op, device->file, write->iov, count, write->offset + write->written);
 }
 
 /* Under lock: out of index and table. */

@@ -293,6 +293,56 @@ static void flushed(void *context, int result)
     *(struct flushed *)context = (struct flushed){true, result};
 }
 
+static struct fake_disk_counts counts_of(struct stage *stage)
+{
+    struct fake_disk_counts counts;
+    fake_disk_counts(stage->io, &counts);
+    return counts;
+}
+
+/* The one write that a flush waits for syncs too, in one operation. Without one a flush syncs for itself,
+ * however little there is. */
+static void a_flush_rides_on_its_write(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    for (unsigned round = 0; round < 2; round++) {
+        struct fake_disk_counts before = counts_of(&stage);
+        for (uint64_t key = 1; key <= 3; key++)
+            stage_put(&stage, key, round, 10000);
+        assert_int_equal(stage_flush(&stage), 0);
+        struct fake_disk_counts after = counts_of(&stage);
+        assert_int_equal(after.writes - before.writes, 1);
+        assert_int_equal(after.syncs - before.syncs, 1);
+        assert_int_equal(stage_flush(&stage), 0);
+        assert_int_equal(counts_of(&stage).syncs - after.syncs, 1);
+        assert_int_equal(counts_of(&stage).writes, after.writes);
+    }
+    end(&stage);
+}
+
+/* A write that is on its way when the flush comes will not sync. */
+static void a_flush_that_comes_late_does_not_ride(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct flushed answer = {0};
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    struct fake_disk_counts before = counts_of(&stage);
+    stage_put(&stage, 1, 1, 1000000); /* large: a write of its own, and at once */
+    assert_int_equal(disk_flush(stage.disk, stage.loop, flushed, &answer), 0);
+    while (!answer.done)
+        io_loop_turn(stage.loop, NS_PER_MS);
+    assert_int_equal(answer.result, 0);
+    struct fake_disk_counts after = counts_of(&stage);
+    assert_int_equal(after.writes - before.writes, 1);
+    assert_int_equal(after.syncs - before.syncs, 1);
+    end(&stage);
+}
+
 /* What a flush covers waits for a segment, gets its place, and can't be written while the rest still waits:
  * it is to be written once more, behind what the flush waits for, so the flush fails. */
 static void a_write_fails_before_the_flush_is_out_of_the_queue(void **state)
@@ -376,6 +426,8 @@ int main(void)
         cmocka_unit_test(writes_stall),
         cmocka_unit_test(a_stall),
         cmocka_unit_test(a_sync_fails),
+        cmocka_unit_test(a_flush_rides_on_its_write),
+        cmocka_unit_test(a_flush_that_comes_late_does_not_ride),
         cmocka_unit_test(closing_what_is_out),
         cmocka_unit_test(a_write_fails_before_the_flush_is_out_of_the_queue),
         cmocka_unit_test(a_stall_at_the_end),

@@ -18,11 +18,17 @@ CACHE = "src/cache/"
 # name: [(file, what stands there, what is put in its place), ...]
 MUTATIONS = {
     "a flush answers before its sync": [
-        ("flush.c", "    if (flush->result < 0) {\n        finish(flush);", "    if (flush->result <= 0) {\n        finish(flush);")],
+        ("flush.c", "    if (flush->result < 0 || flush->rides) {", "    if (true) {")],
+    "a flush rides on a write that does not sync": [
+        ("write.c", "(syncs ? io_file_write_sync : io_file_write)", "io_file_write")],
+    "a flush rides on a write with earlier ones under way": [
+        ("flush.c", "    if (device->tickets.next != &write->ticket)\n        return false;", "")],
+    "a flush rides with later writes to wait for": [
+        ("flush.c", "        if (flush_of(node)->barrier > next)\n            break;\n", "")],
     "a flush does not wait for the writes before it": [
-        ("flush.c", "flush->barrier = device->next_ticket;\n        flush->waiting_before", "flush->barrier = 0;\n        flush->waiting_before")],
+        ("flush.c", "held ? UINT64_MAX : device->next_ticket;", "held ? UINT64_MAX : 0;")],
     "a flush does not wait for what has no place yet": [
-        ("flush.c", "list_empty(&device->waiting) ? &device->flushes : &device->held", "&device->flushes")],
+        ("flush.c", "bool held = !list_empty(&device->waiting);", "bool held = false;")],
     "a flush does not learn of failed writes": [
         ("flush.c", "        fail(&device->flushes, write);", "        ;")],
     "a segment is given out again without having been declared dead": [
@@ -30,8 +36,9 @@ MUTATIONS = {
     "dead segments are read at recovery": [
         ("starting.c", "generation >= device->super.dead_below && generation < device->first_own_generation", "generation > 0 && generation < device->first_own_generation")],
     "the superblock is not synced": [
-        ("device.c", "    io_op_init(&write->op, super_synced);\n    io_file_sync(write->device->home->loop, &write->op, write->device->file);",
-         "    super_synced(op);")],
+        ("device.c", "    io_file_write_sync(device->home->loop", "    io_file_write(device->home->loop")],
+    "the snapshot is not synced before its mark": [
+        ("closing.c", "    io_file_write_sync(loop, &closing->op", "    io_file_write(loop, &closing->op")],
     "only one copy of the superblock is written at open": [
         ("starting.c", "    opening->supers_left = SUPERBLOCK_COPIES;\n    opening->super.done = both_written;",
          "    opening->supers_left = 1;\n    opening->super.done = both_written;")],
