@@ -37,8 +37,6 @@ MUTATIONS = {
         ("starting.c", "generation >= device->super.dead_below && generation < device->first_own_generation", "generation > 0 && generation < device->first_own_generation")],
     "the superblock is not synced": [
         ("device.c", "    io_file_write_sync(device->home->loop", "    io_file_write(device->home->loop")],
-    "the snapshot is not synced before its mark": [
-        ("closing.c", "    io_file_write_sync(loop, &closing->op", "    io_file_write(loop, &closing->op")],
     "only one copy of the superblock is written at open": [
         ("starting.c", "    opening->supers_left = SUPERBLOCK_COPIES;\n    opening->super.done = both_written;",
          "    opening->supers_left = 1;\n    opening->super.done = both_written;")],
