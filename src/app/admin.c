@@ -179,7 +179,7 @@ static void answer_look(struct admin_reply *reply, int result)
 
 static void look_done(struct proxy_look *look)
 {
-    answer_look(CONTAINER_OF(look, struct admin_reply, look), 0);
+    answer_look(CONTAINER_OF(look, struct admin_reply, look), look->unknown ? E_EXHAUSTED : 0);
 }
 
 static void start_look(struct admin_reply *reply, const struct http_request *request)

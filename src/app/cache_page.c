@@ -176,6 +176,8 @@ unsigned cache_info_write(struct writer *w, const struct proxy_look *look, int r
             w, 400, "path, host or query is malformed; the last two are of generic HTTP origins only");
     if (result == -ENOMEM)
         return write_error(w, 503, "out of memory");
+    if (result == E_EXHAUSTED)
+        return write_error(w, 503, "the disk does not answer in time");
     if (result < 0)
         return write_error(w, 400, "the key or query is too long");
     struct json json = json_of(w);

@@ -15,5 +15,5 @@ unsigned cache_stats_write(struct writer *w, const struct metrics_source *source
 /* Takes ?key=bucket:key[&host=host][&query=query] apart, into the buffer (at least query.len bytes). NULL, or
  * what is wrong with it. */
 const char *cache_info_parse(struct bytes query, uint8_t *buf, struct proxy_look *look);
-/* `result` is proxy_look()'s, or 0 once it is done. */
+/* `result` is proxy_look()'s; once it is done 0, or E_EXHAUSTED where it is not known what is stored. */
 unsigned cache_info_write(struct writer *w, const struct proxy_look *look, int result);

@@ -7,17 +7,39 @@
 #include "proxy/bare.h"
 #include "proxy/request.h"
 
-static void end(struct find *find, struct item *item)
+static void give(struct find *find)
 {
     bare_free(find->request);
     find->request = NULL;
-    find->done(find, item);
+    find->done(find, find->item);
+}
+
+/* Its own end is the answer's, so that nothing of it is in flight then. */
+static void patience_over(struct io_op *op)
+{
+    struct find *find = CONTAINER_OF(op, struct find, patience);
+    if (find->looking) {
+        cache_get_abandon(&find->get);
+        find->unknown = true;
+    }
+    give(find);
+}
+
+static void end(struct find *find, struct item *item)
+{
+    find->looking = false;
+    find->item = item;
+    if (io_op_busy(&find->patience))
+        io_cancel(find->loop, &find->patience);
+    else
+        give(find);
 }
 
 static void head_came(struct cache_get *get, int result, struct item *item)
 {
-    (void)result;
-    end(CONTAINER_OF(get, struct find, get), item);
+    struct find *find = CONTAINER_OF(get, struct find, get);
+    find->unknown = result == E_EXHAUSTED;
+    end(find, item);
 }
 
 static void look(struct find *find, struct item_key key,
@@ -25,6 +47,11 @@ static void look(struct find *find, struct item_key key,
 {
     struct cache *cache = find->proxy->cache;
     find->tier = memory_has(cache_memory(cache), key) ? CACHE_MEMORY : CACHE_DISK;
+    if (!io_op_busy(&find->patience)) {
+        io_op_init(&find->patience, patience_over);
+        io_timer(find->loop, &find->patience, io_now_ns(find->loop) + REQUEST_DISK_PATIENCE_NS);
+    }
+    find->looking = true;
     find->get.done = came;
     cache_get_start(cache, find->loop, &find->get, key, 0, UINT32_MAX, false);
 }
@@ -53,12 +80,14 @@ static void vary_came(struct cache_get *get, int result, struct item *item)
     struct find *find = CONTAINER_OF(get, struct find, get);
     struct variant variant;
     bool findable = true;
+    find->looking = false;
+    find->unknown = result == E_EXHAUSTED;
     if (result == 0 && variant_decode(&variant, item) == 0) {
         find->vary = variant.names;
         findable = request_select(find->request, &variant);
     }
     item_unref(&item);
-    if (findable)
+    if (findable && !find->unknown)
         look(find, identity_head_key(find->request->identity), head_came);
     else
         end(find, NULL);
@@ -116,6 +145,9 @@ int find_start(struct find *find, struct proxy *proxy, struct io_loop *loop)
     find->proxy = proxy;
     find->loop = loop;
     find->request = NULL;
+    find->item = NULL;
+    find->unknown = find->looking = false;
+    io_op_init(&find->patience, patience_over);
     vary_init(&find->vary);
     return find->bucket->settings->http.on ? find_http(find) : find_s3(find);
 }

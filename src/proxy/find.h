@@ -9,6 +9,9 @@
  * be said where the key has it. Which fields select between variants is told, so that nobody takes the others
  * for not stored.
  *
+ * A disk that stalls is waited for as long as a request would (REQUEST_DISK_PATIENCE_NS), not longer: a purge
+ * looks first, and must not wait for that.
+ *
  * Rejected: any representation of the path, whatever it was asked with. No table lists them: a walk through
  * both tiers, or one more item for each object that is stored.
  *
@@ -26,6 +29,7 @@ struct find {
     void (*done)(struct find *find, struct item *item);
 
     /* The answer. */
+    bool unknown; /* the disk stalls, or has no room for one more read */
     enum cache_tier tier;
     const struct caching *caching; /* that holds for it */
     struct vary_names vary;        /* what selects between variants; empty: nothing */
@@ -35,6 +39,9 @@ struct find {
     struct io_loop *loop;
     struct request *request; /* of a generic origin */
     struct cache_get get;
+    struct io_op patience;
+    bool looking; /* done of `get` comes */
+    struct item *item;
     uint8_t identity[ITEM_KEY_MAX];
 };
 

@@ -47,6 +47,7 @@ static void found(struct find *find, struct item *item)
         note(look, item, &head);
     arena_reset(&arena);
     item_unref(&item);
+    look->unknown = find->unknown;
     look->tier = find->tier;
     look->vary = find->vary;
     look->done(look);

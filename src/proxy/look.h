@@ -15,6 +15,7 @@ struct proxy_look {
     void (*done)(struct proxy_look *look);
 
     /* The answer. */
+    bool unknown; /* find.h */
     bool was_stored;
     enum cache_tier tier; /* of the head */
     unsigned status;

@@ -72,7 +72,7 @@ static void found(struct find *find, struct item *item)
     if (item)
         note_stored(purge, item);
     item_unref(&item);
-    purge->is_told = true;
+    purge->is_told = !find->unknown;
     purge->vary = find->vary;
     purge->pending++; /* so that a failure ends as an answer does */
     purged(purge, purge_found(purge));

@@ -25,7 +25,8 @@ struct proxy_purge {
     int result;
     uint64_t sequence;
     bool widened; /* older purges now hide more than was asked for */
-    /* Of an object: what find.h found. Not told of a generic origin's path where the host was not said. */
+    /* Of an object: what find.h found. Not told of a generic origin's path where the host was not said, and
+     * where the disk kept it waiting. */
     bool is_told, was_stored;
     uint64_t stored_len;
     uint8_t etag[256];

@@ -94,6 +94,9 @@ static void info(void **state)
         "\"softly_purged\":true,\"chunks\":0,\"chunks_stored\":0}\n");
     expect_info(E_MISSING, 404,
         "{\"error\":\"Not Found\",\"message\":\"no bucket is configured under this name\",\"status\":404}\n");
+    expect_info(E_EXHAUSTED, 503,
+        "{\"error\":\"Service Unavailable\",\"message\":\"the disk does not answer in "
+        "time\",\"status\":503}\n");
     expect_info(E_TOO_LARGE, 400,
         "{\"error\":\"Bad Request\",\"message\":\"the key or query is too long\",\"status\":400}\n");
 }

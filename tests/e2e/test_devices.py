@@ -170,6 +170,38 @@ def stalled(make):
     return run
 
 
+def purged_while_it_stalls(folder, origin):
+    """What lies under a key is not to be learnt; that it is purged does not wait for it, nor for being durable."""
+    with faulty_row(folder, origin) as (fs, row):
+        row.fill()
+
+        def info(i):
+            status, _, body = row.ours.admin(f"/admin/cache/info?key=o:{i}")
+            return status, json.loads(body)
+
+        def purged():
+            return json.loads(row.ours.admin("/admin/cache/stats")[2])["purges"]["objects"]
+
+        key = next(i for i in range(OBJECTS) if info(i)[1].get("head_in") == "disk")
+        fs.rule("all stall")
+        status, said = info(key)
+        assert status == 503 and "disk" in said["message"], said
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            purging = pool.submit(row.ours.admin, f"/admin/cache/purge/o/{key}", {"Content-Type": "application/json"}, "POST", "")
+            try:
+                assert wait_until(lambda: purged() == 1, 15)
+                assert not purging.done()
+                assert info(key)[1].get("stored") is False
+                row.ask(1)
+            finally:
+                fs.rule()
+            status, _, body = purging.result(30)
+        answer = json.loads(body)
+        assert status == 200 and answer["durable"] and "stored" not in answer, answer
+        assert info(key)[1]["stored"] is False
+        row.back()
+
+
 def no_room_at_creation(folder, origin):
     with faulty_row(folder, origin, "space ENOSPC") as (_, row):
         assert wait_until(lambda: row.ready()["disk"]["state"] == "out")
@@ -199,6 +231,7 @@ ROWS = {
     "a bad spot": a_bad_spot,
     "a stall of 10 s": stalled(faulty_row),
     "a stall below ext4": stalled(ext4_row),
+    "a purge during a stall": purged_while_it_stalls,
     "reads fail below ext4": out_and_back("read EIO", make=ext4_row),
     "no room at creation": no_room_at_creation,
     "gone at the start": gone_at_the_start,
