@@ -241,7 +241,9 @@ void yata_put_abort(struct yata_put **put);
 /* Invisible at once; done when that is durable: it does not come back after a crash. 0 also where there was
  * nothing. Below 0 it is invisible all the same, but what was on disk may come back at the next open. */
 int yata_remove(struct yata *yata, const void *key, size_t key_len, yata_done *done, void *context);
-/* done when all puts that called back before this call are durable (those with YATA_MEMORY_ONLY excepted). */
+/* done when all puts that called back before this call are durable (those with YATA_MEMORY_ONLY excepted).
+ * Below 0 they may not be, and as with fsync(2) a later flush does not make up for it: what has to be durable
+ * is put once more, then flushed. */
 int yata_flush(struct yata *yata, yata_done *done, void *context);
 
 /* ---- blocking, for simple programs ---- */

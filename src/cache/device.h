@@ -145,6 +145,7 @@ struct write {
     struct list_node items;
     unsigned copies;
     bool closed, is_table, is_batch, failed;
+    bool syncs, ride_failed; /* its op in flight syncs; one that did failed, and now it is written alone */
     uint64_t opened_ns;
     struct iovec iov[IO_VECTOR_MAX];
 };
@@ -167,7 +168,7 @@ struct flush {
     struct device *device;
     struct disk_worker *worker;
     uint64_t barrier, waiting_before;
-    bool rides; /* the last write that it waits for syncs */
+    bool rides; /* the write that it waits for syncs */
     struct io_message message;
     struct io_op op;
     int result;
@@ -391,6 +392,8 @@ void flush_ticket(struct device *device, struct write *write);
 /* Under lock, before the write's last op: should that sync as well? Then flushes wait for nothing else, and
  * need no sync of their own. */
 MUST_CHECK bool flush_rides(struct device *device, const struct write *write);
+/* Under lock: that op failed. */
+void flush_ride_failed(struct device *device, int error);
 /* Under lock. */
 void flush_ticket_done(struct device *device, struct write *write);
 /* Entries left the queue: placed, or lost. True if a flush waits no longer for the queue, but for its writes:

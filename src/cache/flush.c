@@ -33,9 +33,17 @@ bool flush_rides(struct device *device, const struct write *write)
     for (struct list_node *node = device->flushes.next; node != &device->flushes; node = node->next) {
         if (flush_of(node)->barrier > next)
             break;
-        flush_of(node)->rides = rides = true;
+        if (flush_of(node)->result == 0)
+            flush_of(node)->rides = rides = true;
     }
     return rides;
+}
+
+void flush_ride_failed(struct device *device, int error)
+{
+    for (struct list_node *node = device->flushes.next; node != &device->flushes; node = node->next)
+        if (flush_of(node)->rides && flush_of(node)->result == 0)
+            flush_of(node)->result = error;
 }
 
 /* Under lock: sends those on their way whose tickets are gone. */
@@ -53,9 +61,10 @@ static void check(struct device *device)
 /* Under lock: the flushes of the list that came after the write had its ticket. */
 static void fail(struct list_node *flushes, const struct write *write)
 {
+    int error = write->op.result < 0 ? (int)write->op.result : -EIO;
     for (struct list_node *node = flushes->next; node != flushes; node = node->next)
-        if (flush_of(node)->barrier > write->number)
-            flush_of(node)->result = -EIO;
+        if (flush_of(node)->barrier > write->number && flush_of(node)->result == 0)
+            flush_of(node)->result = error;
 }
 
 void flush_ticket_done(struct device *device, struct write *write)

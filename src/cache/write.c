@@ -154,6 +154,14 @@ static unsigned large_vector(struct write *write)
     return (unsigned)count;
 }
 
+static bool may_sync(struct write *write)
+{
+    pthread_mutex_lock(&write->device->lock);
+    bool rides = flush_rides(write->device, write);
+    pthread_mutex_unlock(&write->device->lock);
+    return rides;
+}
+
 static void submit(struct write *write)
 {
     unsigned count = 1;
@@ -166,12 +174,9 @@ static void submit(struct write *write)
     }
     uint32_t end = write->written + write->in_op;
     CHECK(write->in_op > 0 && write->in_op % SEGMENT_BLOCK == 0 && end <= write->len);
-    struct device *device = write->device;
-    pthread_mutex_lock(&device->lock);
-    bool syncs = end == write->len && flush_rides(device, write);
-    pthread_mutex_unlock(&device->lock);
-    (syncs ? io_file_write_sync : io_file_write)(
-        write->worker->loop, &write->op, device->file, write->iov, count, write->offset + write->written);
+    write->syncs = end == write->len && !write->ride_failed && may_sync(write);
+    (write->syncs ? io_file_write_sync : io_file_write)(write->worker->loop, &write->op, write->device->file,
+        write->iov, count, write->offset + write->written);
 }
 
 /* Under lock: out of index and table. */
@@ -316,6 +321,19 @@ static void pump(struct disk_worker *worker)
     }
 }
 
+/* The write or its sync failed, and so have the flushes that ride. Written alone, it shows which: a sync that
+ * fails is no reason to give up the segment. */
+static void ride_failed(struct write *write)
+{
+    struct device *device = write->device;
+    counter_add(&device->stats.io_errors, 1);
+    pthread_mutex_lock(&device->lock);
+    flush_ride_failed(device, write->op.result < 0 ? (int)write->op.result : -EIO);
+    pthread_mutex_unlock(&device->lock);
+    write->ride_failed = true;
+    submit(write);
+}
+
 static void write_done(struct io_op *op)
 {
     struct write *write = CONTAINER_OF(op, struct write, op);
@@ -326,6 +344,9 @@ static void write_done(struct io_op *op)
             submit(write);
             return;
         }
+    } else if (write->syncs) {
+        ride_failed(write);
+        return;
     } else {
         write->failed = true;
         if (op->result >= 0)

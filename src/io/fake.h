@@ -15,7 +15,8 @@
  * What survives a loss of power: all that was covered by a completed sync; of each 512-byte sector of later
  * writes, completed or not, any of its states since then. What survives the end of the process (FAKE_KILL):
  * all completed writes, and any sectors of those in flight. A sync covers writes that completed before it was
- * submitted. Sizes and names are durable when they complete.
+ * submitted; one that comes with a write that one too. Where it fails, the write may have happened all the
+ * same. Sizes and names are durable when they complete.
  *
  * The thread that turns the loops; paths are those given to io_open (NULL: all files).
  */

@@ -140,13 +140,13 @@ void fake_file_write(struct fake *fake, struct fake_file *file, const void *data
         write_drop(disk, CONTAINER_OF(file->writes.next, struct fake_write, node));
 }
 
-void fake_file_sync(struct fake_disk *disk, struct fake_file *file, uint64_t up_to)
+void fake_file_sync(struct fake_disk *disk, struct fake_file *file, uint64_t up_to, uint64_t after)
 {
-    while (!list_empty(&file->writes)) {
-        struct fake_write *write = CONTAINER_OF(file->writes.next, struct fake_write, node);
-        if (write->sequence > up_to)
-            break;
-        write_drop(disk, write);
+    for (struct list_node *node = file->writes.next; node != &file->writes;) {
+        struct fake_write *write = CONTAINER_OF(node, struct fake_write, node);
+        node = node->next;
+        if (write->sequence <= up_to || write->sequence > after)
+            write_drop(disk, write);
     }
 }
 
@@ -252,12 +252,13 @@ static int64_t do_write(struct fake *fake, struct io_op *op, struct fake_file *f
         if (error < 0)
             return error;
     }
+    uint64_t before = fake->disk->sequence;
     for (unsigned i = 0; i < op->io.count; i++) {
         fake_file_write(fake, file, op->io.iov[i].iov_base, op->io.iov[i].iov_len, at);
         at += op->io.iov[i].iov_len;
     }
-    if (op->io.flags & IO_FLAG_SYNC) /* which begins now */
-        fake_file_sync(fake->disk, file, fake->disk->sequence);
+    if (op->io.flags & IO_FLAG_SYNC) /* of itself, and what had completed when it was submitted */
+        fake_file_sync(fake->disk, file, op->io.deadline_ns, before);
     return (int64_t)(end - op->io.offset);
 }
 
@@ -355,7 +356,7 @@ static int64_t do_discard(struct fake *fake, const struct io_op *op, struct fake
 
 static int64_t do_sync(struct fake_disk *disk, const struct io_op *op, struct fake_file *file)
 {
-    fake_file_sync(disk, file, op->io.deadline_ns);
+    fake_file_sync(disk, file, op->io.deadline_ns, UINT64_MAX);
     return 0;
 }
 

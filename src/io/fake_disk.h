@@ -36,8 +36,8 @@ struct fake_disk *fake_disk_create(void);
 struct fake_file *fake_file_find(struct fake_disk *disk, const char *path);
 void fake_file_write(
     struct fake *fake, struct fake_file *file, const void *data, size_t len, uint64_t offset);
-/* Writes up to this sequence reach the medium. */
-void fake_file_sync(struct fake_disk *disk, struct fake_file *file, uint64_t up_to);
+/* Writes up to one sequence and after another reach the medium. */
+void fake_file_sync(struct fake_disk *disk, struct fake_file *file, uint64_t up_to, uint64_t after);
 /* Random sectors of a write happen. */
 void fake_write_torn(struct fake *fake, struct io_op *op, struct fake_file *file);
 void fake_disk_lose_power(struct fake *fake, struct fake_disk *disk);

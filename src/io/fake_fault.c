@@ -38,7 +38,8 @@ static const char *path_of(struct io_op *op)
 
 static bool touches(const struct fake_fault *fault, const struct io_op *op)
 {
-    if (fault->len == 0 || (op->io.kind != IO_KIND_READ && op->io.kind != IO_KIND_WRITE))
+    bool transfers = op->io.kind == IO_KIND_READ || op->io.kind == IO_KIND_WRITE;
+    if (fault->len == 0 || !transfers || !(fault->kinds & (FAKE_READ | FAKE_WRITE)))
         return true;
     uint64_t end = op->io.offset;
     for (unsigned i = 0; i < op->io.count; i++)
@@ -46,8 +47,19 @@ static bool touches(const struct fake_fault *fault, const struct io_op *op)
     return op->io.offset < fault->offset + fault->len && fault->offset < end;
 }
 
+enum harm { HARM_NOTHING, HARM_TORN, HARM_UNSYNCED }; /* what is left of the operation */
+
+static enum harm harm_of(struct fake *fake, const struct fake_fault *fault, const struct io_op *op)
+{
+    if (op->io.kind != IO_KIND_WRITE)
+        return HARM_NOTHING;
+    if ((op->io.flags & IO_FLAG_SYNC) && (fault->kinds & FAKE_SYNC) && random_below(&fake->random, 2))
+        return HARM_UNSYNCED;
+    return fault->torn ? HARM_TORN : HARM_NOTHING;
+}
+
 /* 0, or the error of the first fault that strikes. */
-static int strike(struct fake *fake, struct io_op *op, bool *torn)
+static int strike(struct fake *fake, struct io_op *op, enum harm *harm)
 {
     for (unsigned i = 0; i < fake->fault_count; i++) {
         struct fake_fault *fault = &fake->faults[i];
@@ -61,7 +73,7 @@ static int strike(struct fake *fake, struct io_op *op, bool *torn)
         int error = fault->error;
         if (fault->count > 0 && --fault->count == 0)
             fault->error = 0; /* spent */
-        *torn = fault->torn;
+        *harm = harm_of(fake, fault, op);
         return error;
     }
     return 0;
@@ -105,7 +117,7 @@ static bool is_stalled(const struct fake *fake, struct io_op *op)
 static void happen(struct fake *fake, void *target)
 {
     struct io_op *op = target;
-    bool torn = false;
+    enum harm harm = HARM_NOTHING;
     list_remove(&op->io.node);
     if (fake->disk == NULL) {
         end(fake, op, op->io.kind == IO_KIND_FILE_CLOSE ? 0 : -EIO);
@@ -115,13 +127,17 @@ static void happen(struct fake *fake, void *target)
         list_push_back(&fake->held, &op->io.node);
         return;
     }
-    int error = strike(fake, op, &torn);
+    int error = strike(fake, op, &harm);
     if (error == 0) {
         end(fake, op, fake_disk_execute(fake, op));
         return;
     }
-    if (torn && op->io.kind == IO_KIND_WRITE)
+    if (harm == HARM_TORN) {
         fake_write_torn(fake, op, io_op_file(op)->driver);
+    } else if (harm == HARM_UNSYNCED) {
+        op->io.flags &= (uint8_t)~IO_FLAG_SYNC;
+        (void)fake_disk_execute(fake, op);
+    }
     end(fake, op, error);
 }
 
@@ -294,7 +310,7 @@ void fake_disk_settle(struct io *io, const char *path)
     struct fake *fake = fake_of(io);
     struct fake_file *file = fake_file_find(fake->disk, path);
     CHECK(file != NULL);
-    fake_file_sync(fake->disk, file, UINT64_MAX);
+    fake_file_sync(fake->disk, file, UINT64_MAX, UINT64_MAX);
 }
 
 void fake_disk_counts(const struct io *io, struct fake_disk_counts *counts)

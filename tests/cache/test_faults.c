@@ -323,6 +323,39 @@ static void a_flush_rides_on_its_write(void **state)
     end(&stage);
 }
 
+/* A sync that fails with the write that it came with: the flush says so, in the system's words, and that is
+ * all. The write itself is not to blame, so neither its segment nor the device is given up. */
+static void syncs_fail_with_their_writes(void **state)
+{
+    (void)state;
+    unsigned unsynced = 0;
+    for (unsigned seed = 1; seed <= 8; seed++) {
+        struct stage stage;
+        begin(&stage);
+        assert_int_equal(stage_open(&stage), 0);
+        for (unsigned i = 0; i < seed; i++) /* turns of the fake's dice */
+            assert_int_equal(stage_flush(&stage), 0);
+        assert_int_equal(stage_put(&stage, 7, 1, 1000), 0);
+        assert_int_equal(stage_flush(&stage), 0);
+        struct fake_fault fault = {.kinds = FAKE_SYNC, .error = -ENOSPC, .count = 3};
+        fake_disk_fail(stage.io, &fault);
+        struct fake_disk_counts before = counts_of(&stage);
+        for (uint64_t key = 1; key <= 3; key++) {
+            assert_int_equal(stage_put(&stage, key, 1, 1000), 0);
+            assert_int_equal(stage_flush(&stage), -ENOSPC);
+        }
+        unsynced += counts_of(&stage).writes > before.writes;
+        assert_int_equal(stage_flush(&stage), 0);
+        assert_int_equal(stage_stats(&stage).devices_out, 0);
+        assert_int_equal(stage_stats(&stage).io_errors, 3);
+        assert_int_equal(stage_version(&stage, 7), 1);
+        for (uint64_t key = 1; key <= 3; key++)
+            assert_int_equal(stage_version(&stage, key), 1);
+        end(&stage);
+    }
+    assert_true(unsynced > 0);
+}
+
 /* A write that is on its way when the flush comes will not sync. */
 static void a_flush_that_comes_late_does_not_ride(void **state)
 {
@@ -427,6 +460,7 @@ int main(void)
         cmocka_unit_test(a_stall),
         cmocka_unit_test(a_sync_fails),
         cmocka_unit_test(a_flush_rides_on_its_write),
+        cmocka_unit_test(syncs_fail_with_their_writes),
         cmocka_unit_test(a_flush_that_comes_late_does_not_ride),
         cmocka_unit_test(closing_what_is_out),
         cmocka_unit_test(a_write_fails_before_the_flush_is_out_of_the_queue),

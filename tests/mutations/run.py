@@ -20,9 +20,13 @@ MUTATIONS = {
     "a flush answers before its sync": [
         ("flush.c", "    if (flush->result < 0 || flush->rides) {", "    if (true) {")],
     "a flush rides on a write that does not sync": [
-        ("write.c", "(syncs ? io_file_write_sync : io_file_write)", "io_file_write")],
+        ("write.c", "(write->syncs ? io_file_write_sync : io_file_write)", "io_file_write")],
     "a flush rides on a write with earlier ones under way": [
         ("flush.c", "    if (device->tickets.next != &write->ticket)\n        return false;", "")],
+    "a flush rides on a sync that came before the last write was through": [
+        ("flush.c", "    if (device->tickets.next != &write->ticket)\n        return false; /* an earlier one is not through */\n    uint64_t next = device->next_ticket;\n    if (write->ticket.next != &device->tickets)\n        next = CONTAINER_OF(write->ticket.next, struct write, ticket)->number;\n", "    uint64_t next = UINT64_MAX - 1;\n    if (list_empty(&device->flushes) || flush_of(device->flushes.next)->barrier <= write->number)\n        return false;\n")],
+    "a flush that rides does not learn that it failed": [
+        ("flush.c", "            flush_of(node)->result = error;\n}\n\n/* Under lock: sends", "            ;\n}\n\n/* Under lock: sends")],
     "a flush rides with later writes to wait for": [
         ("flush.c", "        if (flush_of(node)->barrier > next)\n            break;\n", "")],
     "a flush does not wait for the writes before it": [
