@@ -34,7 +34,7 @@
 #define HURRY_NS (10 * NS_PER_S)
 #define DETACH_NS (10 * NS_PER_S)
 #define CONTROL_NS (DETACH_NS + 10 * NS_PER_S)
-#define LOG_STOP_NS NS_PER_S
+#define LOG_STOP_NS (5 * NS_PER_S)
 
 struct boot {
     const struct settings *settings;
