@@ -89,11 +89,11 @@ static void test_blocked_reader(void **state)
     assert_true(log_dropped(log) >= 100);
     before = clock_monotonic_ns();
     assert_false(log_writer_stop(&writer, 100 * NS_PER_MS));
-    assert_true(clock_monotonic_ns() - before < 2 * NS_PER_S);
+    assert_true(clock_monotonic_ns() - before < 10 * NS_PER_S);
     /* The detached thread goes on once somebody reads. */
     static char got[1 << 20];
     size_t len = 0;
-    for (int tries = 0; tries < 200 && len < sizeof got; tries++) {
+    for (int tries = 0; tries < 4000 && len < sizeof got; tries++) {
         ssize_t n = read(reader, got + len, sizeof got - len);
         if (n > 0)
             len += (size_t)n;

@@ -225,7 +225,7 @@ static int teardown(void **state)
     stop();
     stopped = false;
     sns_destroy(sns);
-    assert_int_equal(io_loop_destroy(loop, NS_PER_S), 0);
+    assert_int_equal(io_loop_destroy(loop, 20 * NS_PER_S), 0);
     assert_int_equal(io_destroy(io), 0);
     log_destroy(events_log);
     return 0;

@@ -127,7 +127,7 @@ int stage_close(struct stage *stage)
     int result = stage_detach(stage, 20 * NS_PER_S);
     cache_leave(stage->cache, stage->loop, answered_left, &left);
     await(stage, &left);
-    assert_int_equal(io_loop_destroy(stage->loop, NS_PER_S), 0);
+    assert_int_equal(io_loop_destroy(stage->loop, 20 * NS_PER_S), 0);
     cache_destroy(stage->cache);
     disk_destroy(stage->disk);
     memory_destroy(stage->memory);

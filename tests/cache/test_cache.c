@@ -211,7 +211,7 @@ static void without_a_disk(void **state)
     cache_leave(stage.cache, stage.loop, set, &left);
     while (!left)
         stage_turn(&stage);
-    assert_int_equal(io_loop_destroy(stage.loop, NS_PER_S), 0);
+    assert_int_equal(io_loop_destroy(stage.loop, 20 * NS_PER_S), 0);
     cache_destroy(stage.cache);
     memory_destroy(stage.memory);
     assert_int_equal(io_destroy(stage.io), 0);
@@ -299,7 +299,7 @@ static void a_leaving_loop_writes_its_hits(void **state)
     cache_leave(stage.cache, loop, set, &left);
     while (!left)
         io_loop_turn(loop, NS_PER_MS);
-    assert_int_equal(io_loop_destroy(loop, NS_PER_S), 0);
+    assert_int_equal(io_loop_destroy(loop, 20 * NS_PER_S), 0);
     stage_settle(&stage);
     for (unsigned key = 0; key < 3; key++)
         assert_int_equal(stage_version(&stage, key), 1);
@@ -513,7 +513,7 @@ static void many_threads_with(enum disk_admission admission)
     for (unsigned i = 0; i < THREADS; i++) {
         while (pthread_tryjoin_np(threads[i], NULL) != 0)
             io_loop_turn(stage.loop, NS_PER_MS);
-        assert_int_equal(io_loop_destroy(workers[i].stage.loop, NS_PER_S), 0);
+        assert_int_equal(io_loop_destroy(workers[i].stage.loop, 20 * NS_PER_S), 0);
         found += workers[i].found;
     }
     struct disk_stats stats = stage_stats(&stage);
@@ -616,7 +616,7 @@ static void a_loop_too_many(void **state)
     cache_leave(stage.cache, loops[PLACES - 1], count_left, &left);
     turn_until(loops[PLACES - 1], &left, PLACES + 1);
     for (unsigned i = 0; i < PLACES; i++)
-        assert_int_equal(io_loop_destroy(loops[i], NS_PER_S), 0);
+        assert_int_equal(io_loop_destroy(loops[i], 20 * NS_PER_S), 0);
     end(&stage);
 }
 

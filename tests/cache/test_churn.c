@@ -267,7 +267,7 @@ static void *churn(void *argument)
     for (leave(me); !me->left;)
         io_loop_turn(me->loop, NS_PER_MS);
     CHECK(me->answers_due == 0);
-    CHECK(io_loop_destroy(me->loop, NS_PER_S) == 0);
+    CHECK(io_loop_destroy(me->loop, 20 * NS_PER_S) == 0);
     atomic_fetch_sub(&living, 1);
     return NULL;
 }
@@ -327,7 +327,7 @@ static void close_all(void)
     for (leave(home); !home->left;)
         io_loop_turn(home->loop, NS_PER_MS);
     CHECK(home->answers_due == 0);
-    CHECK(io_loop_destroy(home->loop, NS_PER_S) == 0);
+    CHECK(io_loop_destroy(home->loop, 20 * NS_PER_S) == 0);
     cache_destroy(cache);
     disk_destroy(disk);
     memory_destroy(memory);

@@ -111,7 +111,7 @@ static void shut(struct stage *stage, bool dies)
     (void)stage_detach(stage, 20 * NS_PER_S);
     leave(stage);
     drop(stage);
-    assert_int_equal(io_loop_destroy(stage->loop, NS_PER_S), 0);
+    assert_int_equal(io_loop_destroy(stage->loop, 20 * NS_PER_S), 0);
     if (disk == NULL)
         disk = fake_disk_cut(stage->io, FAKE_KILL);
     io_destroy(stage->io);
@@ -264,7 +264,7 @@ static uint64_t tell(uint64_t first, uint64_t many, bool heavy, unsigned *found)
     assert_true(story.put[7] > 0);
     look(&story, 7);
     shut(stage, false);
-    assert_int_equal(io_loop_destroy(stage->loop, NS_PER_S), 0);
+    assert_int_equal(io_loop_destroy(stage->loop, 20 * NS_PER_S), 0);
     io_destroy(stage->io);
     *found = story.found;
     return failing_disarm();

@@ -251,7 +251,7 @@ static void test_send_before_it_starts(void **state)
     rig_close(&rig);
 }
 
-static _Atomic int runs;
+static _Atomic int runs, holding;
 static _Atomic bool held;
 
 static void work_once(struct io_op *op)
@@ -262,6 +262,7 @@ static void work_once(struct io_op *op)
 
 static void work_held(struct io_op *op)
 {
+    holding++;
     while (held)
         usleep(1000);
     op->result = 1;
@@ -293,11 +294,12 @@ static void test_work_queued_behind_others(void **state)
     struct rig rig;
     struct probe running[2], queued;
     rig_open_with(&rig, (struct io_config){.work_threads = 2});
-    runs = 0;
+    runs = holding = 0;
     held = true;
     for (int i = 0; i < 2; i++)
         io_work(rig.loop, probe_start(&rig, &running[i]), work_held);
-    rig_idle(&rig, 20 * NS_PER_MS);
+    while (holding < 2)
+        rig_idle(&rig, NS_PER_MS);
     io_work(rig.loop, probe_start(&rig, &queued), work_once);
     rig_idle(&rig, 20 * NS_PER_MS);
     assert_int_equal(queued.done, 0);

@@ -111,8 +111,11 @@ static void test_disk_operations_finish(void **state)
     assert_int_equal(io_destroy(rig.io), 1); /* the file */
 }
 
+static _Atomic bool stuck_runs;
+
 static void work_stuck(struct io_op *op)
 {
+    stuck_runs = true;
     op->result = 0;
     sleep(30);
 }
@@ -132,6 +135,8 @@ int child_stall(void)
         io_file_write(rig.loop, probe_start(&rig, &stuck), file, &part, 1, 0);
     } else {
         io_work(rig.loop, probe_start(&rig, &stuck), work_stuck);
+        while (!stuck_runs)
+            rig_idle(&rig, NS_PER_MS);
     }
     rig_idle(&rig, 20 * NS_PER_MS);
     uint64_t start = clock_monotonic_ns();

@@ -332,7 +332,7 @@ static void *run_worker(void *argument)
     io_op_init(&worker->accepting, on_accept);
     io_accept(worker->loop, &worker->accepting, worker->listener, NULL);
     io_loop_run(worker->loop);
-    worker->left = io_loop_destroy(worker->loop, NS_PER_S);
+    worker->left = io_loop_destroy(worker->loop, 20 * NS_PER_S);
     return NULL;
 }
 

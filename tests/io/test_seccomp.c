@@ -191,7 +191,7 @@ static int run_portable(void)
         result = use_files(&sessions[0]);
     if (result != 0)
         return result;
-    if (io_loop_destroy(sessions[0].loop, NS_PER_S) != 0)
+    if (io_loop_destroy(sessions[0].loop, 20 * NS_PER_S) != 0)
         return 3;
     return io_destroy(io) == 0 ? 0 : 4;
 }

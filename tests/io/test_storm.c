@@ -282,7 +282,7 @@ static void run(struct io *io, uint64_t seed, unsigned turns)
     for (unsigned i = 0; i < ENDS; i++)
         drop_held(&ends[i]);
     io_listener_close(io, listener);
-    int left = io_loop_destroy(loop, NS_PER_S);
+    int left = io_loop_destroy(loop, 20 * NS_PER_S);
     printf("seed %llu: %lu ops, %llu bytes, %d left%s\n", (unsigned long long)seed, submitted,
         (unsigned long long)bytes, left, orderly ? "" : " (ended in the middle)");
     CHECK(submitted == finished);

@@ -49,7 +49,7 @@ void rig_deinit(struct rig *rig)
         io_loop_turn(rig->loop, 10 * NS_PER_MS);
     assert_true(rig->stopped);
     origin_client_destroy(rig->client);
-    assert_int_equal(io_loop_destroy(rig->loop, NS_PER_S), 0);
+    assert_int_equal(io_loop_destroy(rig->loop, 20 * NS_PER_S), 0);
     assert_int_equal(io_destroy(rig->io), 0);
     log_destroy(rig->log);
 }

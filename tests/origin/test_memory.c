@@ -128,8 +128,9 @@ static void run(long at, const struct origin_config *config, const char *key, bo
     rig_init(&rig);
     assert_int_equal(origin_create(&origin, config, &why), 0);
     countdown = at;
-    if (config->protocol == ORIGIN_PROTOCOL_HTTP)
-        caught.fetch.request.target = again.fetch.request.target = bytes_of_string(key);
+    bool http = config->protocol == ORIGIN_PROTOCOL_HTTP;
+    if (http)
+        caught.fetch.request.target = bytes_of_string(key);
     caught_start(&caught, &rig, origin, key);
     while (caught.dones == 0 && countdown != 0) /* the rig's own allocations are not meant */
         io_loop_turn(rig.loop, NS_PER_MS);
@@ -139,7 +140,15 @@ static void run(long at, const struct origin_config *config, const char *key, bo
     assert_true(caught.fetch.error == 0 || caught.fetch.error == E_EXHAUSTED ||
                 caught.fetch.error == E_TIMEOUT || caught.fetch.error == E_UNREACHABLE ||
                 caught.fetch.error == E_PROTOCOL);
-    caught_run(&again, &rig, origin, key);
+    for (unsigned tries = 0; tries < 20; tries++) { /* the other process may be slow for a moment */
+        again = (struct caught){0};
+        if (http)
+            again.fetch.request.target = bytes_of_string(key);
+        caught_run(&again, &rig, origin, key);
+        if (again.fetch.error != E_TIMEOUT)
+            break;
+        caught_free(&again);
+    }
     assert_int_equal(again.fetch.error, 0);
     rig_deinit(&rig);
     origin_destroy(origin);
