@@ -338,7 +338,7 @@ class Run:
         """The client is gone; what it asked for is perhaps still coming, and who joins gets it as old as that."""
         self.counts["aborted"] += 1
         request.target.pending[self.counts["aborted"]] = request.since
-        asyncio.get_running_loop().call_later(3, request.target.answered, self.counts["aborted"])
+        asyncio.get_running_loop().call_later(6, request.target.answered, self.counts["aborted"])
 
     def slow(self, rng):
         until = time.monotonic() + rng.uniform(0.1, 3)

@@ -16,6 +16,8 @@ import boto3
 import botocore.config
 import pytest
 
+from wire import wait_until
+
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 KEYS = {"access": "testaccess", "secret": "testsecret"}
@@ -257,15 +259,23 @@ class Yatagarasu(Server):
     def admin(self, path, headers=None, method="GET", body=None):
         return get(self.admin_port, path, headers, method, body)
 
-    def access_log(self):
-        """Parsed lines; waits a moment, since the writer is a thread of its own."""
-        time.sleep(0.3)
-        return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+    def read_log(self, name, texts):
+        """What the file holds once it has these texts: the writer is a thread of its own. Without any, after a moment."""
+        path = self.folder / name
+        read = lambda: path.read_text(errors="replace") if path.exists() else ""  # noqa: E731
+        if not texts:
+            time.sleep(0.3)
+        elif not wait_until(lambda: all(text in read() for text in texts)):
+            raise AssertionError(f"{name}: {texts} are not in {read()[-3000:]}")
+        return read()
 
-    def error_log(self):
-        time.sleep(0.3)
-        path = self.folder / "error.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+    def access_log(self, *answers):
+        """Parsed lines, those of these answers among them."""
+        text = self.read_log("access.log", [answer.get("X-Request-ID") for answer in answers])
+        return [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]
+
+    def error_log(self, *texts):
+        return self.read_log("error.log", texts)
 
     def metrics(self):
         status, _, body = self.admin("/metrics")

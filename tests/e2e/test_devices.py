@@ -21,7 +21,7 @@ from wire import wait_until
 
 OBJECTS, SIZE = 120, 700_000  # more than the device holds, and several times what memory does
 MEMORY_MB, DEVICE_MB = 16, 64
-PATIENCE = 6  # seconds for an answer: 2 until it does without the disk, twice, and a busy machine
+PATIENCE = 9  # seconds for an answer: 2 until it does without the disk, twice, and a busy machine; a stall takes 10
 
 pytestmark = pytest.mark.skipif(os.environ.get("YATA_SLOW_BUILD") == "1", reason="timing; the release build runs it")
 
@@ -93,8 +93,7 @@ class Row:
             assert self.ours.get(f"/o/{i}")[2] == self.bytes[i]
         assert wait_until(lambda: self.disk("waiting_bytes") == 0)
         before = self.disk("hits_total")
-        self.ask(1)
-        assert self.disk("hits_total") > before
+        assert wait_until(lambda: self.ask(0.5) >= 0 and self.disk("hits_total") > before, 30)
 
     def out(self):
         assert wait_until(lambda: self.ask(0.5) and self.disk("devices_out") == 1, 20)
@@ -137,7 +136,7 @@ def out_and_back(*rules, make=faulty_row):
             fs.rule(*rules)
             row.out()
             row.ask(12)  # it is tried again meanwhile, and is no better
-            assert row.disk("devices_out") == 1
+            row.out()
             fs.rule()
             row.back()
     return run
@@ -192,7 +191,6 @@ def purged_while_it_stalls(folder, origin):
                 assert wait_until(lambda: purged() == 1, 15)
                 assert not purging.done()
                 assert info(key)[1].get("stored") is False
-                row.ask(1)
             finally:
                 fs.rule()
             status, _, body = purging.result(30)
@@ -219,7 +217,7 @@ def without_direct_io(folder, origin):
     with faulty_row(folder, origin, "direct EINVAL") as (_, row):
         row.fill()
         assert row.ready()["disk"]["direct"] is False
-        assert "buffered" in row.ours.error_log()
+        row.ours.error_log("buffered")
 
 
 ROWS = {
@@ -285,19 +283,16 @@ def test_a_file_system_becomes_read_only(tmp_path, origin):
     with devices.Ext4(tmp_path / "fs", 100) as fs, Row(tmp_path, origin, fs.device) as row:
         row.fill()
         devices.command("mount", "-o", "remount,abort", fs.mount)
-        row.ask(5)
-        ready = row.ready()
-        assert ready["ready"]
-        assert row.disk("devices_out") == 1 and ready["disk"]["state"] == "out"
+        row.out()
 
 
 def test_the_device_under_it_is_cut(tmp_path, origin):
     with devices.Ext4(tmp_path / "fs", 100) as fs, Row(tmp_path, origin, fs.device) as row:
         row.fill()
         os.truncate(fs.image, 30 << 20)
-        row.ask(5)
+        assert wait_until(lambda: row.ask(1) >= 0 and row.disk("corrupt_total") + row.disk("io_errors_total") > 0, 30)
+        row.ask(4)
         assert row.ready()["ready"]
-        assert row.disk("corrupt_total") + row.disk("io_errors_total") > 0
 
 
 def test_tmpfs(tmp_path, origin):
@@ -308,7 +303,7 @@ def test_tmpfs(tmp_path, origin):
         with Row(tmp_path, origin, path) as row:
             row.fill()
             direct = row.ready()["disk"]["direct"]
-            assert ("direct" if direct else "buffered") in row.ours.error_log()  # direct since Linux 6.6
+            row.ours.error_log("direct" if direct else "buffered")  # direct since Linux 6.6
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

@@ -86,16 +86,26 @@ TABLE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory):
-    """One of ours in front of one faulty origin, for all rows; keys differ."""
+def staged(folder, timeout, request_timeout):
     with servers.Faulty() as origin:
-        bucket = servers.s3_bucket("bad", origin, timeout=2, retry={"initial_backoff_ms": 10, "max_backoff_ms": 50})
-        ours = servers.Yatagarasu(tmp_path_factory.mktemp("faults"), [bucket], server={"request_timeout": 5})
+        bucket = servers.s3_bucket("bad", origin, timeout=timeout, retry={"initial_backoff_ms": 10, "max_backoff_ms": 50})
+        ours = servers.Yatagarasu(folder, [bucket], server={"request_timeout": request_timeout})
         ours.start()
         yield ours, origin
         problems = ours.stop()
         assert not problems, problems
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """One of ours in front of one faulty origin, for all rows; keys differ. Its time-outs are for origins that never answer: one that is
+    late for once would be asked again, and spend its fault on nobody."""
+    yield from staged(tmp_path_factory.mktemp("faults"), 15, 50)
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory):
+    yield from staged(tmp_path_factory.mktemp("hasty"), 2, 5)
 
 
 def window(spec, size=SIZE):
@@ -139,15 +149,15 @@ def test_what_the_client_sees(stage, fault, spec, first, second):
         assert see(ours, key, spec) == first  # and once more, from the cache
 
 
-def test_slow_first_byte_is_504(stage):
-    ours, _ = stage
+def test_slow_first_byte_is_504(hasty):
+    ours, _ = hasty
     assert see(ours, "hang,n=0", None) == 504
     assert see(ours, "hang,n=1", None) == 200, "s3.timeout passes, and the second try is answered"
 
 
-def test_stall_after_the_head_cuts_or_resumes(stage):
+def test_stall_after_the_head_cuts_or_resumes(hasty):
     """50,000 bytes, then silence: the origin is asked for the rest."""
-    ours, _ = stage
+    ours, _ = hasty
     assert see(ours, "stall", None) == 200
 
 

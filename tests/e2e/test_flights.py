@@ -70,7 +70,7 @@ def test_ranges_join_the_flight(start, faulty):
 
 def test_clients_that_leave_stall_or_crawl_cost_the_others_nothing(start, faulty):
     ours = start()
-    key = f"slow-body,size={LARGE},at={8 * MIB},ms=4000"
+    key = f"slow-body,size={LARGE},at={8 * MIB},ms=8000"
     path, data = f"/b/{key}", pattern(0, LARGE, 1)
     leader = crowd.Member(ours.port, path, data)
     assert crowd.watch([leader], lambda: leader.got > 100_000, 20)
@@ -94,13 +94,14 @@ def test_clients_that_leave_stall_or_crawl_cost_the_others_nothing(start, faulty
 def test_leader_leaves_and_the_flight_goes_on(start, faulty):
     ours = start()
     size = 24 * MIB
-    key = f"slow-body,size={size},at={4 * MIB},ms=4000"
+    key = f"slow-body,size={size},at={4 * MIB},ms=8000"
     data = pattern(0, size, 1)
     leader = crowd.Member(ours.port, f"/b/{key}", data)
     assert crowd.watch([leader], lambda: leader.got > MIB, 20)
     follower = crowd.Member(ours.port, f"/b/{key}", data)
-    # Until it has come to where the origin pauses it may read what is stored, outside the transfer.
+    # Until it has come to where the origin pauses it reads what is stored, outside the transfer.
     assert crowd.watch([follower], lambda: follower.got >= 4 * MIB, 20)
+    assert wait_until(lambda: ours.metrics()["yatagarasu_flights_joined_total"] >= 1)
     crowd.leave([leader])
     assert_complete([follower])
     assert faulty.stats()[key]["requests"] == 1 and sent_by_origin(faulty, key) == size

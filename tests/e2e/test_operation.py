@@ -138,7 +138,7 @@ def test_admin_is_closed_to_browsers_and_to_those_without_the_token(yatagarasu, 
     open_address = yatagarasu(sample(folder), admin={"address": "0.0.0.0"})
     assert open_address.admin("/admin/reload", json_type, "POST", "{}")[0] == 403
     assert open_address.admin("/health")[0] == 200
-    assert "/admin/ answers 403" in open_address.error_log()
+    open_address.error_log("/admin/ answers 403")
     assert "a-long-secret" not in token.error_log()
 
 
@@ -173,8 +173,8 @@ def test_a_log_reader_that_does_not_read_blocks_nobody(tmp_path, folder):
         assert ours.metrics()['yatagarasu_log_lines_dropped_total{log="access"}'] > 0
         process.send_signal(signal.SIGTERM)
         started = time.monotonic()
-        assert process.wait(20) == 0
-        assert time.monotonic() - started < 10
+        assert process.wait(40) == 0
+        assert time.monotonic() - started < 20
     finally:
         process.kill()
         process.wait()
@@ -203,8 +203,8 @@ def test_sigterm_finishes_what_runs(yatagarasu, folder):
     assert read_to_end(client) > len(LARGE) - 100
     assert ours.process.wait(30) == 0
     ours.process = None
-    text = ours.error_log()
-    assert "SIGTERM" in text and text.rstrip().endswith("info boot: ended")
+    text = ours.error_log("SIGTERM", "boot: ended")
+    assert text.rstrip().endswith("info boot: ended")
 
 
 def test_the_time_to_finish_is_bounded(yatagarasu, folder):
@@ -212,8 +212,8 @@ def test_the_time_to_finish_is_bounded(yatagarasu, folder):
     client = start_download(ours)
     started = time.monotonic()
     assert ours.terminate() == 0
-    assert 0.9 < time.monotonic() - started < 10
-    assert "shutdown_timeout is over" in ours.error_log()
+    assert 0.9 < time.monotonic() - started < 25
+    ours.error_log("shutdown_timeout is over")
     client.close()
 
 

@@ -3,6 +3,7 @@ import contextlib
 import itertools
 import os
 import pathlib
+import re
 import socket
 import ssl
 import subprocess
@@ -59,8 +60,7 @@ def test_certificates_that_are_not_right(pki, yatagarasu, certificate, authority
         ours = yatagarasu([servers.s3_bucket("s", origin, retry={"max_attempts": 1}, **more)])
         assert ask(ours.port, "/s/k").status == 502
         assert origin.seen == [], "no request, hence no signature, went to who can't prove its name"
-        log = ours.error_log().lower()
-        assert "certificate" in log or "tls" in log or "ssl" in log, log[-1000:]
+        assert wait_until(lambda: re.search("certificate|tls|ssl", ours.error_log().lower())), ours.error_log()[-1000:]
 
 
 def test_plain_http_at_a_tls_endpoint(yatagarasu):
@@ -125,7 +125,7 @@ def test_an_origin_that_is_nowhere(yatagarasu):
         for endpoint in ("http://no-such-host.invalid", f"http://127.0.0.1:{servers.free_port()}"):
             ours = yatagarasu([servers.s3_bucket("s", origin, endpoint=endpoint, retry={"max_attempts": 2, "initial_backoff_ms": 10})])
             assert ask(ours.port, "/s/k").status == 502
-            assert endpoint in ours.error_log()
+            ours.error_log(endpoint)
 
 
 def test_an_origin_that_does_not_take_connections(yatagarasu):
@@ -141,7 +141,7 @@ def test_an_origin_that_does_not_take_connections(yatagarasu):
         origin.put("k", b"here")
         full = servers.s3_bucket("full", origin, endpoint=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=1, retry={"max_attempts": 2})
         ours = yatagarasu([full, servers.s3_bucket("s", origin)], server={"threads": 1, "request_timeout": 1})
-        assert ask(ours.port, "/s/k").body == b"here"
+        assert wait_until(lambda: ask(ours.port, "/s/k").body == b"here")
         wires = [crowd.enter_context(Wire(ours.port)).request(f"/full/{i}") for i in range(4)]
         assert [wire.response().status for wire in wires] == [504] * 4
         assert wait_until(lambda: ours.metrics()['yatagarasu_origin_requests_in_flight{bucket="full"}'] == 0, seconds=60)
