@@ -132,7 +132,8 @@ struct yata_config {
  * found. *yata is for yata_close. Fails when the driver can't be had, with -EINVAL for a bad configuration,
  * -ENOMEM, or when no device is usable, with the first one's reason (-EBUSY: another process has it;
  * YATA_FOREIGN; -EACCES ...). Some unusable devices among usable ones are told by events only, and their keys
- * are misses. */
+ * are misses. When it fails, all that was begun is undone first; a device that stalls meanwhile is given
+ * 20 s, then memory is left to the process. */
 int yata_open(struct yata **yata, const struct yata_config *config);
 /* Ends what is under way (callbacks come, with YATA_CANCELED where they did not finish), writes what waits,
  * leaves a snapshot for a quick start, closes. No other call may be under way or follow, but releasing views,

@@ -11,6 +11,7 @@
 #include "yata/config.h"
 
 #define WAIT_STEP_NS (10 * NS_PER_MS)
+#define UNDO_NS (20 * NS_PER_S) /* of an open that failed */
 
 /* ---- waiting ---- */
 
@@ -280,7 +281,7 @@ int store_open(struct yata **created, const struct yata_config *given, const str
     if (result == 0)
         result = attach(yata);
     if (result < 0)
-        (void)close_all(yata, clock_monotonic_ns() + yata->timeout_ns);
+        (void)close_all(yata, clock_monotonic_ns() + UNDO_NS);
     else
         *created = yata;
     return result;
