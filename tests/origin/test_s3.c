@@ -247,9 +247,16 @@ static void test_no_timeout_while_paused(void **state)
 {
     struct origin *origin =
         make_origin(&(struct origin_config){.stall_timeout_ns = NS_PER_S, .max_attempts = 1});
-    struct caught caught = {.take_max = 8000000, .pause_ns = 1500 * NS_PER_MS};
-    caught_run(&caught, *state, origin, "ok,size=30000000");
+    struct rig *rig = *state;
+    struct caught caught = {.take_max = 1, .pause_ns = 1500 * NS_PER_MS};
+    caught_start(&caught, rig, origin, "ok,size=30000000");
+    while (!caught.paused)
+        io_loop_turn(rig->loop, NS_PER_MS);
+    uint64_t paused_ns = clock_monotonic_ns();
+    caught.take_max = 0; /* one pause is enough */
+    caught_wait(&caught);
     assert_int_equal(caught.fetch.error, 0);
+    assert_true(clock_monotonic_ns() - paused_ns > 1400 * NS_PER_MS);
     caught_free(&caught);
     origin_destroy(origin);
 }
