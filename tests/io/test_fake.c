@@ -328,6 +328,21 @@ static void test_cut_after_an_operation(void **state)
     free(ones);
 }
 
+/* Cuts, and opens the rig again over what is left of the file, which has so many blocks. */
+static const uint8_t *after_power_cut(
+    struct rig *rig, struct io_handle file, const char *path, unsigned blocks)
+{
+    uint64_t len;
+    struct fake_disk *disk = fake_disk_cut(rig->io, FAKE_POWER);
+    file_close(rig, file);
+    rig_close(rig);
+    rig_open_seeded(rig, 1);
+    fake_disk_attach(rig->io, disk);
+    const uint8_t *bytes = fake_disk_bytes(rig->io, path, &len);
+    assert_int_equal(len, blocks * BLOCK);
+    return bytes;
+}
+
 /* A write with its sync: it is durable, and what had completed before it. Where the sync fails, that is not
  * said. */
 static void test_write_sync_covers_both(void **state)
@@ -336,7 +351,6 @@ static void test_write_sync_covers_both(void **state)
     unsigned lost = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
         struct rig rig;
-        uint64_t len;
         uint8_t *ones = block_of(1, 1);
         struct probe writing;
         struct iovec part = {ones, BLOCK};
@@ -354,13 +368,7 @@ static void test_write_sync_covers_both(void **state)
         fake_disk_fail(rig.io, &(struct fake_fault){.kinds = FAKE_SYNC, .error = -EIO});
         io_file_write_sync(rig.loop, probe_start(&rig, &writing), file, &part, 1, 3 * BLOCK);
         assert_int_equal(probe_wait(&writing), -EIO);
-        struct fake_disk *disk = fake_disk_cut(rig.io, FAKE_POWER);
-        file_close(&rig, file);
-        rig_close(&rig);
-        rig_open_seeded(&rig, 1);
-        fake_disk_attach(rig.io, disk);
-        uint8_t *bytes = fake_disk_bytes(rig.io, "synced", &len);
-        assert_int_equal(len, 4 * BLOCK);
+        const uint8_t *bytes = after_power_cut(&rig, file, "synced", 4);
         assert_memory_equal(bytes, ones, BLOCK);
         assert_memory_equal(bytes + BLOCK, ones, BLOCK);
         lost += bytes[2 * BLOCK] == 0;
@@ -378,7 +386,6 @@ static void test_sync_covers_what_completed_before(void **state)
     for (uint64_t seed = 0; seed < 60; seed++) {
         struct rig rig;
         struct probe syncing, late;
-        uint64_t len;
         uint8_t *ones = block_of(1, 1), *twos = block_of(2, 1);
         struct iovec part = {twos, BLOCK};
         rig_open_seeded(&rig, seed);
@@ -389,13 +396,7 @@ static void test_sync_covers_what_completed_before(void **state)
         io_file_sync(rig.loop, probe_start(&rig, &syncing), file);
         assert_int_equal(probe_wait(&syncing), 0);
         assert_int_equal(probe_wait(&late), BLOCK);
-        struct fake_disk *disk = fake_disk_cut(rig.io, FAKE_POWER);
-        file_close(&rig, file);
-        rig_close(&rig);
-        rig_open_seeded(&rig, 1);
-        fake_disk_attach(rig.io, disk);
-        uint8_t *bytes = fake_disk_bytes(rig.io, "synced", &len);
-        assert_int_equal(len, 2 * BLOCK);
+        const uint8_t *bytes = after_power_cut(&rig, file, "synced", 2);
         assert_memory_equal(bytes, ones, BLOCK);
         lost += bytes[BLOCK] == 0;
         rig_close(&rig);
