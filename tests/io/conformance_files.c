@@ -137,6 +137,24 @@ static void test_wrong_direction(void **state)
     rig_close(&rig);
 }
 
+/* That fdatasync is called shows where there is none: a device takes the write and refuses the sync. */
+static void test_write_sync_syncs(void **state)
+{
+    (void)state;
+    if (conformance_is_fake())
+        skip(); /* shown by power cuts there */
+    struct rig rig;
+    struct probe probe;
+    char byte = 0;
+    rig_open(&rig);
+    struct io_handle file = file_open(&rig, "/dev/null", IO_OPEN_WRITE);
+    assert_int_equal(file_write(&rig, file, &byte, 1, 0), 1);
+    io_file_write_sync(rig.loop, probe_start(&rig, &probe), file, &(struct iovec){&byte, 1}, 1, 0);
+    assert_int_equal(probe_wait(&probe), -EINVAL);
+    file_close(&rig, file);
+    rig_close(&rig);
+}
+
 static void test_stale_file(void **state)
 {
     (void)state;
@@ -303,7 +321,8 @@ int run_files(void)
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_write_and_read),
         cmocka_unit_test(test_end_of_file), cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_open_errors), cmocka_unit_test(test_wrong_direction),
-        cmocka_unit_test(test_stale_file), cmocka_unit_test(test_sizes), cmocka_unit_test(test_many_at_once),
+        cmocka_unit_test(test_write_sync_syncs), cmocka_unit_test(test_stale_file),
+        cmocka_unit_test(test_sizes), cmocka_unit_test(test_many_at_once),
         cmocka_unit_test(test_close_waits_for_ops), cmocka_unit_test(test_disk_operations_are_not_cancelled)};
     return cmocka_run_group_tests_name("files", tests, NULL, NULL);
 }
