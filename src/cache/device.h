@@ -389,8 +389,8 @@ bool writing_is_newest(struct device *device, const struct writing *entry);
 
 /* ---- flush.c ---- */
 void flush_ticket(struct device *device, struct write *write);
-/* Under lock, before the write's last op: should that sync as well? Then flushes wait for nothing else, and
- * need no sync of their own. */
+/* Under lock, before the write's last op: should that sync as well? The flushes that wait for nothing else
+ * are marked then, and do not sync for themselves. */
 MUST_CHECK bool flush_rides(struct device *device, const struct write *write);
 /* Under lock: that op failed. */
 void flush_ride_failed(struct device *device, int error);

@@ -262,7 +262,10 @@ class Yatagarasu(Server):
     def read_log(self, name, texts):
         """What the file holds once it has these texts: the writer is a thread of its own. Without any, after a moment."""
         path = self.folder / name
-        read = lambda: path.read_text(errors="replace") if path.exists() else ""  # noqa: E731
+
+        def read():
+            return path.read_text(errors="replace") if path.exists() else ""
+
         if not texts:
             time.sleep(0.3)
         elif not wait_until(lambda: all(text in read() for text in texts)):
