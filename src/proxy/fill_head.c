@@ -155,7 +155,7 @@ static int take_not_modified(struct flight *flight, const struct origin_head *an
     fresh.encoded_bytes = flight->stored.encoded_bytes;
     flight_lock(flight);
     flight->head = fresh;
-    flight->head_known = flight->head_published = flight->not_modified = true;
+    flight->head_known = flight->body_known = flight->head_published = flight->not_modified = true;
     flight->solo = flight->spec.caching->generic && fresh.no_store;
     flight->at = flight->end = 0;
     flight->claim_end = 0;
@@ -226,6 +226,15 @@ static void decide_storing(struct flight *flight, struct head *head, const struc
     flight->put_head_at_end = flight->storing && !head_rest_fetchable(head) && !head->inline_body;
 }
 
+/* Who finds the head in the store, on whatever worker, joins this flight for the body. */
+static void know_body(struct flight *flight, const struct head *head)
+{
+    flight_lock(flight);
+    flight->head = *head;
+    flight->body_known = true;
+    flight_unlock(flight);
+}
+
 /* Puts the head where it may stand before its body. False: no memory for it; the answer then passes unstored.
  */
 static bool publish_head(struct flight *flight, struct head *head)
@@ -239,6 +248,7 @@ static bool publish_head(struct flight *flight, struct head *head)
         flight->inline_item = item;
         return true;
     }
+    know_body(flight, head);
     fill_put_head(flight, item);
     item_unref(&item);
     return true;
@@ -297,7 +307,7 @@ static void announce(struct flight *flight, const struct head *head, uint64_t fi
 {
     flight_lock(flight);
     flight->head = flight->spec.go_on ? flight->stored : *head;
-    flight->head_known = true;
+    flight->head_known = flight->body_known = true;
     flight->head_published = is_in_store(flight);
     flight->pass = !flight->storing;
     if (flight->pass)

@@ -171,7 +171,7 @@ static uint64_t held_from(const struct flight *flight)
 
 static const uint8_t *body_id_of(const struct flight *flight)
 {
-    if (flight->head_known)
+    if (flight->body_known)
         return flight->head.body_id;
     return flight->spec.go_on ? flight->stored.body_id : NULL;
 }
@@ -179,7 +179,7 @@ static const uint8_t *body_id_of(const struct flight *flight)
 static bool claims(const struct flight *flight, const uint8_t *body_id, uint64_t position)
 {
     const uint8_t *own = body_id_of(flight);
-    return own && memcmp(own, body_id, BODY_ID_LEN) == 0 && !flight->stopped &&
+    return own && memcmp(own, body_id, BODY_ID_LEN) == 0 && !flight->stopped && !flight->spec.head_only &&
            position >= held_from(flight) && position < flight->claim_end;
 }
 

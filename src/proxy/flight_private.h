@@ -44,6 +44,7 @@ struct flight {
     struct list_node waiters;
     enum flight_phase phase;
     bool pass, head_known, head_published, not_modified, stopped;
+    bool body_known;              /* head.body_id is valid: before the head can be found in the store */
     bool outdated;                /* nothing of it is stored any more */
     struct flight_waiter *leader; /* NULL: it is gone, or there was none */
     bool solo;      /* can't be shared: a pass, or bytes that come once and don't fit the ring of pieces */

@@ -1,0 +1,180 @@
+/*
+ * What another worker may see while a flight's leader is between two steps. The linker puts a step of ours in
+ * place of marks_remove(), which a leader calls after it has put a head and before the flight shows it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "origin/fake.h"
+#include "proxy/flight.h"
+#include "proxy/marks.h"
+#include "proxy/proxy.h"
+#include "proxy/worker.h"
+
+#define KEY "object"
+#define LEN (UINT64_C(5) << 20)
+
+static struct stage {
+    struct io *io;
+    struct io_loop *loop;
+    struct memory *memory;
+    struct cache *cache;
+    struct proxy *proxy;
+    struct proxy_worker *worker;
+    struct settings settings;
+    struct bucket_settings bucket;
+    struct flight_spec spec;
+    uint8_t identity[ITEM_KEY_MAX];
+    struct flight_waiter leader, finder;
+    unsigned heads_found;
+    enum flight_entry entry; /* of who found the head */
+} stage;
+
+/* It finds the head, and asks for the body's first chunk. */
+static void find_head(void)
+{
+    struct item *item = cache_find(stage.cache, identity_head_key(stage.spec.identity));
+    if (item == NULL || stage.heads_found++ > 0) {
+        item_unref(&item);
+        return;
+    }
+    struct head head;
+    struct arena arena;
+    arena_init(&arena, NULL, 0, 1u << 20);
+    assert_int_equal(head_decode(&head, item, &arena), 0);
+    struct flight_spec spec = stage.spec;
+    spec.go_on = spec.ranged = true;
+    spec.stored = &head;
+    spec.last = head.body_len - 1;
+    stage.entry = flight_enter(stage.worker, &spec, &stage.finder);
+    arena_reset(&arena);
+    item_unref(&item);
+}
+
+void __real_marks_remove(struct marks *marks, struct bytes identity);
+void __wrap_marks_remove(struct marks *marks, struct bytes identity);
+
+void __wrap_marks_remove(struct marks *marks, struct bytes identity)
+{
+    __real_marks_remove(marks, identity);
+    find_head();
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct io_report report;
+    struct io_config config = {.choice = IO_PORTABLE};
+    assert_int_equal(io_create(&stage.io, &config, &report), 0);
+    assert_int_equal(io_loop_create(stage.io, &stage.loop), 0);
+    stage.bucket = (struct bucket_settings){.name = "b",
+        .path_prefix = "/b",
+        .origin = {.name = "b", .endpoint = "file:///nonexistent", .bucket = "b"},
+        .caching = {.enabled = true, .ttl_s = 3600},
+        .max_item_bytes = UINT64_MAX};
+    stage.settings = (struct settings){.buckets = &stage.bucket,
+        .bucket_count = 1,
+        .cache = {.enabled = true, .memory = true, .memory_item_bytes = UINT64_MAX, .chunk_bytes = 1u << 20}};
+    struct memory_config memory = {.budget_bytes = UINT64_C(64) << 20};
+    assert_int_equal(memory_create(&stage.memory, &memory), 0);
+    assert_int_equal(cache_create(&stage.cache, stage.memory, NULL), 0);
+    assert_int_equal(cache_join(stage.cache, stage.loop), 0);
+    const char *why;
+    struct proxy_parts parts = {.settings = &stage.settings, .io = stage.io, .cache = stage.cache};
+    assert_int_equal(proxy_create(&stage.proxy, &parts, &why), 0);
+    struct origin *origin;
+    assert_int_equal(origin_create_fake(&origin, "b", &(struct fake_options){0}), 0);
+    fake_put_pattern(origin, KEY, LEN, 1, "\"v\"", NULL);
+    struct bucket *bucket = &stage.proxy->buckets[0];
+    origin_destroy(bucket->origin);
+    bucket->origin = origin;
+    assert_int_equal(proxy_worker_create(&stage.worker, stage.proxy, stage.loop), 0);
+    stage.spec = (struct flight_spec){
+        .bucket = bucket, .caching = &bucket->settings->caching, .key = BYTES(KEY), .last = ORIGIN_TO_END};
+    struct bytes none = {0};
+    assert_true(
+        identity_write(stage.identity, BYTES("e"), BYTES("b"), BYTES(KEY), none, &stage.spec.identity));
+    stage.spec.base_identity = stage.spec.identity;
+    return 0;
+}
+
+static void set_flag(void *flag)
+{
+    *(bool *)flag = true;
+}
+
+static void turn_until(const bool *flag)
+{
+    for (unsigned turns = 0; !*flag; turns++) {
+        assert_true(turns < 10000);
+        io_loop_turn(stage.loop, NS_PER_MS);
+    }
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    bool stopped = false, left = false;
+    proxy_worker_stop(stage.worker, set_flag, &stopped);
+    turn_until(&stopped);
+    cache_leave(stage.cache, stage.loop, set_flag, &left);
+    turn_until(&left);
+    proxy_worker_destroy(stage.worker);
+    assert_int_equal(io_loop_destroy(stage.loop, NS_PER_S), 0);
+    proxy_destroy(stage.proxy);
+    cache_destroy(stage.cache);
+    memory_destroy(stage.memory);
+    return io_destroy(stage.io);
+}
+
+static void wake(struct flight_waiter *waiter)
+{
+    (void)waiter;
+}
+
+/* To its end, then it leaves. */
+static void read_all(struct flight_waiter *waiter)
+{
+    struct flight_bytes bytes;
+    for (uint64_t at = 0; at < LEN;) {
+        enum flight_sight sight = flight_see_bytes(waiter, at, &bytes);
+        assert_true(sight == FLIGHT_WAIT || sight == FLIGHT_READY);
+        if (sight == FLIGHT_WAIT) {
+            io_loop_turn(stage.loop, NS_PER_MS);
+            continue;
+        }
+        at += bytes.len;
+        item_unref(&bytes.item);
+    }
+    flight_leave(waiter);
+}
+
+/* Or it would lead a flight of its own, the first one would end for it, and what that had been sent would be
+ * lost. */
+static void who_finds_the_head_joins_the_flight(void **state)
+{
+    (void)state;
+    stage.leader = stage.finder = (struct flight_waiter){.wake = wake, .loop = stage.loop};
+    assert_int_equal(flight_enter(stage.worker, &stage.spec, &stage.leader), FLIGHT_LED);
+    for (unsigned turns = 0; stage.heads_found == 0; turns++) {
+        assert_true(turns < 10000);
+        io_loop_turn(stage.loop, NS_PER_MS);
+    }
+    assert_int_equal(stage.entry, FLIGHT_JOINED);
+    read_all(&stage.finder);
+    read_all(&stage.leader);
+    assert_int_equal(fake_counts(stage.spec.bucket->origin, KEY).fetches, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_finds_the_head_joins_the_flight, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
