@@ -4,23 +4,35 @@
  *
  * A turn's ops for one pool are gathered and handed over with one lock and no more wake-ups than there are
  * ops or waiting threads; results come back through the loop's stack with at most one wake-up (mailbox.c).
- * Threads are started when more is queued than threads wait, so an idle device has none. A signalled thread
- * counts as waiting until it has taken its op, hence "queued > waiting" is exact and no op sits behind a
- * stalled one while a thread may still be started.
+ * Threads are started when more is queued than threads wait, so an idle device has none. A called thread
+ * counts as waiting until it is awake, hence "queued > waiting" is exact and no op sits behind a stalled one
+ * while a thread may still be started.
+ *
+ * Each thread waits on a semaphore of its own, and the one that began to wait last is called first: what it
+ * needs is still in a core's caches. A shared condition wakes the one that has slept longest.
  */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <uv.h>
 
 #include "io/core.h"
 
+struct pool_thread {
+    struct io_pool *pool;
+    pthread_t id;
+    uv_sem_t call;
+    struct pool_thread *next; /* in pool->idle; then with who called it, until it is posted */
+};
+
 struct io_pool {
     pthread_mutex_t lock;
-    pthread_cond_t wake;
     struct list_node queue;
-    unsigned queued, waiting, threads, threads_max;
+    struct pool_thread *idle; /* those that wait and are not called, the last one first */
+    unsigned queued, waiting, threads_started, threads_max;
     bool quit, in_use;
-    pthread_t ids[];
+    struct pool_thread threads[];
 };
 
 static void run(struct io_op *op)
@@ -32,9 +44,45 @@ static void run(struct io_op *op)
     mailbox_finish(op);
 }
 
+/* Lock held. Returns when called. */
+static void wait_for_call(struct pool_thread *self)
+{
+    struct io_pool *pool = self->pool;
+    self->next = pool->idle;
+    pool->idle = self;
+    pool->waiting++;
+    pthread_mutex_unlock(&pool->lock);
+    uv_sem_wait(&self->call);
+    pthread_mutex_lock(&pool->lock);
+    pool->waiting--;
+}
+
+/* Lock held. Takes up to `most` threads off the idle ones; post_calls() wakes them, without the lock. */
+static struct pool_thread *take_idle(struct io_pool *pool, unsigned most)
+{
+    struct pool_thread *called = NULL;
+    while (most-- > 0 && pool->idle != NULL) {
+        struct pool_thread *thread = pool->idle;
+        pool->idle = thread->next;
+        thread->next = called;
+        called = thread;
+    }
+    return called;
+}
+
+static void post_calls(struct pool_thread *called)
+{
+    while (called != NULL) {
+        struct pool_thread *thread = called;
+        called = thread->next; /* before it is the thread's own again */
+        uv_sem_post(&thread->call);
+    }
+}
+
 static void *pool_thread(void *argument)
 {
-    struct io_pool *pool = argument;
+    struct pool_thread *self = argument;
+    struct io_pool *pool = self->pool;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         struct list_node *node = list_pop_front(&pool->queue);
@@ -49,9 +97,7 @@ static void *pool_thread(void *argument)
         } else if (pool->quit) {
             break;
         } else {
-            pool->waiting++;
-            pthread_cond_wait(&pool->wake, &pool->lock);
-            pool->waiting--;
+            wait_for_call(self);
         }
     }
     pthread_mutex_unlock(&pool->lock);
@@ -61,24 +107,30 @@ static void *pool_thread(void *argument)
 /* Lock held. With all signals blocked: they are the main thread's. */
 static int start_thread(struct io_pool *pool)
 {
+    struct pool_thread *thread = &pool->threads[pool->threads_started];
+    thread->pool = pool;
+    int error = uv_sem_init(&thread->call, 0);
+    if (error < 0)
+        return error;
     sigset_t all, before;
     sigfillset(&all);
     CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
-    int error = pthread_create(&pool->ids[pool->threads], NULL, pool_thread, pool);
+    error = pthread_create(&thread->id, NULL, pool_thread, thread);
     CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     if (error == 0)
-        pool->threads++;
+        pool->threads_started++;
+    else
+        uv_sem_destroy(&thread->call);
     return -error;
 }
 
 int pool_create(struct io *io, unsigned index, unsigned threads_max)
 {
     CHECK(threads_max > 0 && io->pools[index] == NULL);
-    struct io_pool *pool = calloc(1, sizeof *pool + threads_max * sizeof(pthread_t));
+    struct io_pool *pool = calloc(1, sizeof *pool + threads_max * sizeof pool->threads[0]);
     if (pool == NULL)
         return -ENOMEM;
     CHECK(pthread_mutex_init(&pool->lock, NULL) == 0);
-    CHECK(pthread_cond_init(&pool->wake, NULL) == 0);
     list_init(&pool->queue);
     pool->threads_max = threads_max;
     int error = start_thread(pool); /* one at least, so that what is queued is run */
@@ -98,13 +150,15 @@ void pool_destroy(struct io *io, unsigned index)
         return;
     pthread_mutex_lock(&pool->lock);
     pool->quit = true;
-    pthread_cond_broadcast(&pool->wake);
+    struct pool_thread *called = take_idle(pool, UINT_MAX);
     pthread_mutex_unlock(&pool->lock);
-    for (unsigned i = 0; i < pool->threads; i++)
-        CHECK(pthread_join(pool->ids[i], NULL) == 0);
+    post_calls(called);
+    for (unsigned i = 0; i < pool->threads_started; i++) {
+        CHECK(pthread_join(pool->threads[i].id, NULL) == 0);
+        uv_sem_destroy(&pool->threads[i].call);
+    }
     CHECK(list_empty(&pool->queue));
     CHECK(pthread_mutex_destroy(&pool->lock) == 0);
-    CHECK(pthread_cond_destroy(&pool->wake) == 0);
     free(pool);
     io->pools[index] = NULL;
 }
@@ -147,14 +201,14 @@ static void hand_over(struct io_pool *pool, struct list_node *ops, unsigned coun
         list_push_back(&pool->queue, node);
     }
     pool->queued += count;
-    unsigned signals = count < pool->waiting ? count : pool->waiting;
-    for (unsigned ready = pool->waiting; ready < pool->queued && pool->threads < pool->threads_max; ready++) {
+    struct pool_thread *called = take_idle(pool, count);
+    for (unsigned ready = pool->waiting; ready < pool->queued && pool->threads_started < pool->threads_max;
+         ready++) {
         if (start_thread(pool) < 0)
             break; /* those that run serve it */
     }
     pthread_mutex_unlock(&pool->lock);
-    while (signals-- > 0)
-        pthread_cond_signal(&pool->wake);
+    post_calls(called);
 }
 
 void pool_flush(struct io_loop *loop)
