@@ -289,7 +289,7 @@ void request_fetch(struct request *request)
         spec.head_only = true;
     else if (!request->whole_only && single_range(request))
         ask_for_range(request, &spec);
-    spec.look_again = !request->head_known && !request->head_unreadable && request->restarts == 0;
+    spec.look_again = (!request->head_known || stale) && !request->head_unreadable && request->restarts == 0;
     enum flight_entry entry = flight_enter(request->worker, &spec, &request->waiter);
     if (entry == FLIGHT_STORED) {
         request_restart(request);

@@ -347,11 +347,24 @@ static struct flight *find_joinable(const struct flight_stripe *stripe, const st
     return NULL;
 }
 
+/* Is the stored head not the one in memory any more? A flight asked about it before, and has ended. */
+static bool renewed_meanwhile(struct proxy_worker *worker, const struct flight_spec *spec)
+{
+    if (!spec->stored_item)
+        return false;
+    struct item *found = cache_find(worker->proxy->cache, identity_head_key(spec->identity));
+    bool renewed = found && item_sequence(found) > item_sequence(spec->stored_item);
+    item_unref(&found);
+    return renewed;
+}
+
 static bool stored_meanwhile(struct proxy_worker *worker, const struct flight_spec *spec)
 {
     uint8_t buf[CHUNK_KEY_LEN];
     if (!spec->look_again || spec->pass)
         return false;
+    if (spec->revalidate)
+        return renewed_meanwhile(worker, spec);
     if (!spec->go_on)
         return cache_may_have(worker->proxy->cache, identity_head_key(spec->identity));
     uint64_t chunk = spec->first / spec->stored->chunk_bytes;
@@ -418,7 +431,8 @@ void flight_enter_alone(struct proxy_worker *worker, const struct flight_spec *s
     struct flight_stripe *stripe = stripe_of(flights, spec->base_identity);
     CHECK(!spec->pass && !spec->go_on);
     CHECK(pthread_mutex_lock(&stripe->lock) == 0);
-    struct flight *flight = find_joinable(stripe, spec) ? NULL : lead(worker, stripe, spec);
+    bool needless = find_joinable(stripe, spec) || renewed_meanwhile(worker, spec);
+    struct flight *flight = needless ? NULL : lead(worker, stripe, spec);
     CHECK(pthread_mutex_unlock(&stripe->lock) == 0);
     if (flight) {
         counter_add(&flights->stats->flights_started, 1);

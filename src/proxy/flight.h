@@ -94,13 +94,13 @@ struct flight_spec {
 };
 
 /* Joins a flight that brings what spec asks for, or leads a new one on this worker; the waiter is in it from
- * now on. FLIGHT_STORED: with spec.look_again, what was missing has been stored meanwhile (flights store
- * before they end), and the waiter is in none. FLIGHT_NONE: with spec.join_only, there is none. */
+ * now on. FLIGHT_STORED: with spec.look_again, what was missing or stale has been stored meanwhile (flights
+ * store before they end), and the waiter is in none. FLIGHT_NONE: with spec.join_only, there is none. */
 enum flight_entry { FLIGHT_LED, FLIGHT_JOINED, FLIGHT_STORED, FLIGHT_NONE };
 enum flight_entry flight_enter(
     struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter);
 /* The same without a waiter: what is stale is asked about in the background. Nothing happens where a flight
- * brings it already. */
+ * brings it already, or has. */
 void flight_enter_alone(struct proxy_worker *worker, const struct flight_spec *spec);
 /* Lets go; the flight may end by it. No wake comes after, though a message may be under way. */
 void flight_leave(struct flight_waiter *waiter);

@@ -68,6 +68,7 @@ void __wrap_marks_remove(struct marks *marks, struct bytes identity)
 static int set_up(void **state)
 {
     (void)state;
+    stage = (struct stage){0};
     struct io_report report;
     struct io_config config = {.choice = IO_PORTABLE};
     assert_int_equal(io_create(&stage.io, &config, &report), 0);
@@ -171,10 +172,47 @@ static void who_finds_the_head_joins_the_flight(void **state)
     assert_int_equal(fake_counts(stage.spec.bucket->origin, KEY).fetches, 1);
 }
 
+/* Of whom a flight has answered between their look at the store and their asking. */
+static void what_was_renewed_is_not_asked_about_again(void **state)
+{
+    (void)state;
+    stage.heads_found = 1; /* nobody else is there */
+    stage.leader = (struct flight_waiter){.wake = wake, .loop = stage.loop};
+    assert_int_equal(flight_enter(stage.worker, &stage.spec, &stage.leader), FLIGHT_LED);
+    read_all(&stage.leader);
+    struct item_key key = identity_head_key(stage.spec.identity);
+    struct item *stale = cache_find(stage.cache, key);
+    assert_non_null(stale);
+    struct head head;
+    struct arena arena;
+    arena_init(&arena, NULL, 0, 1u << 20);
+    assert_int_equal(head_decode(&head, stale, &arena), 0);
+    struct flight_spec spec = stage.spec;
+    spec.revalidate = spec.look_again = true;
+    spec.stored = &head;
+    spec.stored_item = stale;
+    for (unsigned times = 0; times < 2; times++) {
+        flight_enter_alone(stage.worker, &spec);
+        for (unsigned turns = 0; turns < 100; turns++)
+            io_loop_turn(stage.loop, NS_PER_MS);
+        assert_int_equal(fake_counts(stage.spec.bucket->origin, KEY).fetches, 2);
+    }
+    assert_int_equal(flight_enter(stage.worker, &spec, &stage.leader), FLIGHT_STORED);
+    struct item *fresh = cache_find(stage.cache, key);
+    assert_ptr_not_equal(fresh, stale);
+    spec.stored_item = fresh;
+    assert_int_equal(flight_enter(stage.worker, &spec, &stage.leader), FLIGHT_LED);
+    flight_leave(&stage.leader);
+    item_unref(&fresh);
+    item_unref(&stale);
+    arena_reset(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_finds_the_head_joins_the_flight, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_renewed_is_not_asked_about_again, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
