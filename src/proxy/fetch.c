@@ -254,6 +254,7 @@ bool request_revalidation(struct request *request, struct flight_spec *spec)
     spec->revalidate = has_validator(&request->head);
     spec->stored = &request->head;
     spec->stored_item = request->head_item;
+    spec->stored_clear_of = request->head_clear_of;
     spec->head_only = request->http->method == HTTP_HEAD;
     return true;
 }

@@ -197,6 +197,18 @@ def test_5861_3_one_revalidation_behind(start, origin, tier):
     assert ours.metrics()["yatagarasu_stale_while_revalidate_total"] >= 5
 
 
+def test_5861_3_behind_what_came_after_a_purge(start, origin):
+    """What was stored since the purge is asked about by its tag, as if there had been none."""
+    ours = start()
+    origin.objects["k"] = (b"k" * 100_000, {"Cache-Control": "max-age=60, stale-while-revalidate=600", "ETag": '"a"', **STALE})
+    assert ask(ours.port, "/b/k").cache == "MISS"
+    assert ours.admin("/admin/cache/purge/b/k", {"Content-Type": "application/json"}, "POST", "")[0] == 200
+    assert ask(ours.port, "/b/k").cache == "MISS"
+    assert ask(ours.port, "/b/k").cache == "HIT"
+    assert wait_until(lambda: len(origin.asked("k")) == 3)
+    assert origin.asked("k")[-1].get("If-None-Match") == '"a"'
+
+
 ERRORS = {"500": 500, "502": 502, "503": 503, "504": 504, "no answer": None, "connection refused": 0}
 
 
