@@ -5,8 +5,8 @@
  * A turn's ops for one pool are gathered and handed over with one lock and no more wake-ups than there are
  * ops or waiting threads; results come back through the loop's stack with at most one wake-up (mailbox.c).
  * Threads are started when more is queued than threads wait, so an idle device has none. A called thread
- * counts as waiting until it is awake, hence "queued > waiting" is exact and no op sits behind a stalled one
- * while a thread may still be started.
+ * counts as waiting until it is awake, hence "queued > waiting" is exact: no op sits behind a stalled one
+ * while a thread may still be started, but for the moment in which another loop is about to post its call.
  *
  * Each thread waits on a semaphore of its own, and the one that began to wait last is called first: what it
  * needs is still in a core's caches. A shared condition wakes the one that has slept longest.
@@ -60,14 +60,14 @@ static void wait_for_call(struct pool_thread *self)
 /* Lock held. Takes up to `most` threads off the idle ones; post_calls() wakes them, without the lock. */
 static struct pool_thread *take_idle(struct io_pool *pool, unsigned most)
 {
-    struct pool_thread *called = NULL;
-    while (most-- > 0 && pool->idle != NULL) {
-        struct pool_thread *thread = pool->idle;
-        pool->idle = thread->next;
-        thread->next = called;
-        called = thread;
-    }
-    return called;
+    struct pool_thread *first = pool->idle, *last = NULL;
+    for (struct pool_thread *thread = first; thread != NULL && most-- > 0; thread = thread->next)
+        last = thread;
+    if (last == NULL)
+        return NULL;
+    pool->idle = last->next;
+    last->next = NULL;
+    return first;
 }
 
 static void post_calls(struct pool_thread *called)
@@ -135,6 +135,7 @@ int pool_create(struct io *io, unsigned index, unsigned threads_max)
     pool->threads_max = threads_max;
     int error = start_thread(pool); /* one at least, so that what is queued is run */
     if (error < 0) {
+        CHECK(pthread_mutex_destroy(&pool->lock) == 0);
         free(pool);
         return error;
     }
