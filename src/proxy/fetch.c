@@ -276,13 +276,12 @@ void request_fetch(struct request *request)
         return;
     struct flight_spec spec = basic_spec(request);
     bool stale = request->head_known && has_validator(&request->head);
-    request->was_stale |= request->head_known;
     if (!request->head_known)
         drop_head(request);
+    spec.stored_item = request->head_item;
     if (stale) {
         spec.revalidate = true;
         spec.stored = &request->head;
-        spec.stored_item = request->head_item;
         spec.stored_clear_of = request->head_clear_of;
     }
     if (request->http->method == HTTP_HEAD || request->head_first ||
@@ -290,12 +289,14 @@ void request_fetch(struct request *request)
         spec.head_only = true;
     else if (!request->whole_only && single_range(request))
         ask_for_range(request, &spec);
-    spec.look_again = (!request->head_known || stale) && !request->head_unreadable && request->restarts == 0;
+    spec.look_again =
+        (!request->head_known || spec.stored_item) && !request->head_unreadable && request->restarts == 0;
     enum flight_entry entry = flight_enter(request->worker, &spec, &request->waiter);
     if (entry == FLIGHT_STORED) {
         request_restart(request);
         return;
     }
+    request->was_stale |= request->head_known;
     request->collapsed = entry == FLIGHT_JOINED;
     head_progress(request);
 }

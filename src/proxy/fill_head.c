@@ -155,7 +155,7 @@ static int take_not_modified(struct flight *flight, const struct origin_head *an
     fresh.encoded_bytes = flight->stored.encoded_bytes;
     flight_lock(flight);
     flight->head = fresh;
-    flight->head_known = flight->body_known = flight->head_published = flight->not_modified = true;
+    flight->head_known = flight->head_published = flight->not_modified = true;
     flight->solo = flight->spec.caching->generic && fresh.no_store;
     flight->at = flight->end = 0;
     flight->claim_end = 0;

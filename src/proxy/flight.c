@@ -156,7 +156,7 @@ bool flight_positions(const struct flight *flight, uint64_t *slowest, uint64_t *
     return !list_empty(&flight->waiters);
 }
 
-/* ---- claims ---- */
+/* ---- claims: of a body, whatever the identity that it was asked for under ---- */
 
 /* What is still to come begins here: pieces that were held may all have been let go of. */
 static uint64_t coming_from(const struct flight *flight)
@@ -188,8 +188,7 @@ bool flight_claimed_by_other(const struct flight *flight, uint64_t position)
     const struct list_node *head = &flight->stripe->flights;
     for (struct list_node *n = head->next; n != head; n = n->next) {
         const struct flight *other = CONTAINER_OF(n, struct flight, node);
-        if (other != flight && bytes_equal(other->identity, flight->identity) &&
-            claims(other, flight->head.body_id, position))
+        if (other != flight && claims(other, flight->head.body_id, position))
             return true;
     }
     return false;
@@ -202,8 +201,7 @@ uint64_t flight_claim_border(const struct flight *flight, uint64_t position)
     for (struct list_node *n = head->next; n != head; n = n->next) {
         const struct flight *other = CONTAINER_OF(n, struct flight, node);
         const uint8_t *id = body_id_of(other);
-        if (other == flight || other->stopped || !id || !bytes_equal(other->identity, flight->identity) ||
-            memcmp(id, flight->head.body_id, BODY_ID_LEN) != 0)
+        if (other == flight || other->stopped || !id || memcmp(id, flight->head.body_id, BODY_ID_LEN) != 0)
             continue;
         uint64_t from = held_from(other);
         if (from > position && from < border)
@@ -230,11 +228,11 @@ static bool is_purged(const struct flight *flight)
  * the lookup, so a flight is joined for its head only before that. */
 static bool brings(const struct flight *flight, const struct flight_spec *spec)
 {
-    if (!bytes_equal(flight->identity, spec->identity) || flight->phase == FLIGHT_ENDED)
+    if (flight->phase == FLIGHT_ENDED)
         return false;
     if (spec->go_on)
         return claims(flight, spec->stored->body_id, spec->first);
-    if (flight->spec.alone || spec->alone)
+    if (!bytes_equal(flight->identity, spec->identity) || flight->spec.alone || spec->alone)
         return false;
     if (flight->spec.go_on || (flight->head_known && flight->solo) || is_past_joining(flight) ||
         is_purged(flight))
@@ -326,8 +324,7 @@ static uint64_t end_before_others(struct flight_stripe *stripe, const struct fli
     for (struct list_node *n = stripe->flights.next; n != &stripe->flights; n = n->next) {
         struct flight *other = CONTAINER_OF(n, struct flight, node);
         const uint8_t *id = body_id_of(other);
-        if (!bytes_equal(other->identity, spec->identity) || !id ||
-            memcmp(id, spec->stored->body_id, BODY_ID_LEN) != 0)
+        if (!id || memcmp(id, spec->stored->body_id, BODY_ID_LEN) != 0)
             continue;
         other->overtaken = true;
         uint64_t border = held_from(other) / chunk * chunk;
@@ -347,15 +344,12 @@ static struct flight *find_joinable(const struct flight_stripe *stripe, const st
     return NULL;
 }
 
-/* Is the stored head not the one in memory any more? A flight asked about it before, and has ended. */
+/* Is another head in memory now than the stale one that was found? Then a flight has stored its answer. */
 static bool renewed_meanwhile(struct proxy_worker *worker, const struct flight_spec *spec)
 {
-    if (!spec->stored_item)
-        return false;
-    struct item *found = cache_find(worker->proxy->cache, identity_head_key(spec->identity));
-    bool renewed = found && item_sequence(found) > item_sequence(spec->stored_item);
-    item_unref(&found);
-    return renewed;
+    struct memory *memory = cache_memory(worker->proxy->cache);
+    return spec->stored_item && !memory_holds(memory, spec->stored_item) &&
+           memory_has(memory, identity_head_key(spec->identity));
 }
 
 static bool stored_meanwhile(struct proxy_worker *worker, const struct flight_spec *spec)
@@ -363,7 +357,7 @@ static bool stored_meanwhile(struct proxy_worker *worker, const struct flight_sp
     uint8_t buf[CHUNK_KEY_LEN];
     if (!spec->look_again || spec->pass)
         return false;
-    if (spec->revalidate)
+    if (spec->stored_item)
         return renewed_meanwhile(worker, spec);
     if (!spec->go_on)
         return cache_may_have(worker->proxy->cache, identity_head_key(spec->identity));

@@ -89,13 +89,14 @@ struct flight_spec {
     bool join_only;            /* leads none */
     bool look_again;           /* see FLIGHT_STORED */
     const struct head *stored; /* or NULL; copied */
-    struct item *stored_item;  /* of `stored`, to copy an inline body from; or NULL */
+    struct item *stored_item;  /* the head that was found stale, with its inline body; or NULL */
     uint64_t stored_clear_of;  /* no purge up to this sequence hides `stored` */
 };
 
 /* Joins a flight that brings what spec asks for, or leads a new one on this worker; the waiter is in it from
- * now on. FLIGHT_STORED: with spec.look_again, what was missing or stale has been stored meanwhile (flights
- * store before they end), and the waiter is in none. FLIGHT_NONE: with spec.join_only, there is none. */
+ * now on. FLIGHT_STORED: with spec.look_again, what was missing, or another head in place of the stale one in
+ * memory, has been stored meanwhile (flights store before they end), and the waiter is in none. FLIGHT_NONE:
+ * with spec.join_only, there is none. */
 enum flight_entry { FLIGHT_LED, FLIGHT_JOINED, FLIGHT_STORED, FLIGHT_NONE };
 enum flight_entry flight_enter(
     struct proxy_worker *worker, const struct flight_spec *spec, struct flight_waiter *waiter);

@@ -47,8 +47,9 @@ struct flight {
     bool body_known;              /* head.body_id is valid: before the head can be found in the store */
     bool outdated;                /* nothing of it is stored any more */
     struct flight_waiter *leader; /* NULL: it is gone, or there was none */
-    bool solo;      /* can't be shared: a pass, or bytes that come once and don't fit the ring of pieces */
-    bool overtaken; /* another flight was led for this body: chunks ahead may be stored already */
+    bool solo; /* can't be shared: a pass, or bytes that come once and don't fit the ring of pieces */
+    /* Another flight was led for this body: chunks ahead may be stored already. Read without the lock. */
+    _Atomic bool overtaken;
     struct flight_failure failure;
     uint64_t claim_first, claim_end;
     uint64_t at, end; /* filled so far; where it ends */

@@ -32,13 +32,31 @@ static struct stage {
     uint8_t identity[ITEM_KEY_MAX];
     struct flight_waiter leader, finder;
     unsigned heads_found;
+    bool varies;
     enum flight_entry entry; /* of who found the head */
 } stage;
+
+/* Where the object has variants that of the one for no fields at all, and its identity. */
+static struct item *look_up_head(uint8_t buf[ITEM_KEY_MAX], struct bytes *identity)
+{
+    *identity = stage.spec.identity;
+    struct item *vary = cache_find(stage.cache, identity_vary_key(*identity));
+    stage.varies = vary != NULL;
+    struct variant variant;
+    if (vary != NULL) {
+        assert_int_equal(variant_decode(&variant, vary), 0);
+        assert_true(variant_identity(buf, stage.spec.identity, &variant, &stage.spec.fields, identity));
+    }
+    item_unref(&vary);
+    return cache_find(stage.cache, identity_head_key(*identity));
+}
 
 /* It finds the head, and asks for the body's first chunk. */
 static void find_head(void)
 {
-    struct item *item = cache_find(stage.cache, identity_head_key(stage.spec.identity));
+    uint8_t buf[ITEM_KEY_MAX];
+    struct bytes identity;
+    struct item *item = look_up_head(buf, &identity);
     if (item == NULL || stage.heads_found++ > 0) {
         item_unref(&item);
         return;
@@ -48,6 +66,7 @@ static void find_head(void)
     arena_init(&arena, NULL, 0, 1u << 20);
     assert_int_equal(head_decode(&head, item, &arena), 0);
     struct flight_spec spec = stage.spec;
+    spec.identity = identity;
     spec.go_on = spec.ranged = true;
     spec.stored = &head;
     spec.last = head.body_len - 1;
@@ -172,6 +191,15 @@ static void who_finds_the_head_joins_the_flight(void **state)
     assert_int_equal(fake_counts(stage.spec.bucket->origin, KEY).fetches, 1);
 }
 
+/* The head stands under the variant's identity then, and the flight is known by the object's. */
+static void who_finds_a_variants_head_joins_the_flight(void **state)
+{
+    stage.bucket.caching.generic = true;
+    fake_put_pattern(stage.spec.bucket->origin, KEY, LEN, 1, "\"v\"", "Vary: Accept\r\n");
+    who_finds_the_head_joins_the_flight(state);
+    assert_true(stage.varies);
+}
+
 /* Of whom a flight has answered between their look at the store and their asking. */
 static void what_was_renewed_is_not_asked_about_again(void **state)
 {
@@ -212,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_finds_the_head_joins_the_flight, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_finds_a_variants_head_joins_the_flight, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_renewed_is_not_asked_about_again, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
