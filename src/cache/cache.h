@@ -78,9 +78,9 @@ int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsi
 MUST_CHECK int cache_remove(struct cache *cache, struct io_loop *loop, struct item_key key,
     void (*done)(void *context, int result), void *context);
 /* Hides what is older than the call, on every tier: in force when it returns the purge's sequence, durable
- * when done comes with 0; with another result in force until the restart. Costs the same whatever it hides.
- * *widened: the table of purges was full, older ones now hide more than was asked for. 0: there is no memory
- * for it, nothing was done, and done does not come. */
+ * when done comes with 0; with another result in force until the restart, or until a disk is attached that
+ * was not yet. Costs the same whatever it hides. *widened: the table of purges was full, older ones now hide
+ * more than was asked for. 0: there is no memory for it, nothing was done, and done does not come. */
 MUST_CHECK uint64_t cache_purge(struct cache *cache, struct io_loop *loop, const struct purge *purge,
     bool *widened, void (*done)(void *context, int result), void *context);
 /* The same of one object, hard: of what lies under its name and, as the view says, under longer keys. */

@@ -274,9 +274,14 @@ static void start_empty(struct device *device)
     pthread_mutex_unlock(&device->lock);
 }
 
-static void back(struct device *device)
+/* False: since the superblock was written it has missed a remove, and must start empty after all. */
+static bool back(struct device *device)
 {
     pthread_mutex_lock(&device->lock);
+    if (device->missed_remove) {
+        pthread_mutex_unlock(&device->lock);
+        return false;
+    }
     device->write_errors = 0;
     atomic_store(&device->read_errors, 0);
     device->generation_limit = device->super.generation_bound;
@@ -289,6 +294,7 @@ static void back(struct device *device)
     pthread_mutex_unlock(&device->lock);
     device_event(device, DISK_EVENT_RESTORED, 0, "the device is back in use");
     device_wake(device);
+    return true;
 }
 
 static void retry_arm(struct device *device);
@@ -300,9 +306,7 @@ static void retried(struct device_super_write *write, int result)
     write->buffer = NULL;
     if (atomic_load(&device->state) != DEVICE_OUT)
         return;
-    if (result == 0)
-        back(device);
-    else
+    if (result < 0 || !back(device))
         retry_arm(device);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "cache/tier.h"
 #include "disk_stage.h"
 #include "io/fake.h"
 
@@ -134,6 +135,39 @@ static void failing_reads_are_misses(void **state)
     fake_disk_heal(stage.io);
     advance(&stage, 11 * NS_PER_S);
     assert_int_equal(stage_version(&stage, 1), 1); /* nothing was missed: it is all still there */
+    end(&stage);
+}
+
+/* While its superblock is written, which can no longer say that it starts empty. */
+static void a_remove_while_a_device_comes_back(void **state)
+{
+    (void)state;
+    struct stage stage;
+    begin(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    stage_put(&stage, 1, 1, 100000);
+    stage_put(&stage, 2, 1, 100000);
+    assert_int_equal(stage_flush(&stage), 0);
+    struct fake_fault fault = {.kinds = FAKE_READ, .error = -EIO};
+    fake_disk_fail(stage.io, &fault);
+    while (stage_stats(&stage).devices_out == 0)
+        assert_int_equal(stage_version(&stage, 2), -EIO);
+    stage_settle(&stage);
+    fake_disk_heal(stage.io);
+    fake_disk_stall(stage.io, NULL, true);
+    advance(&stage, 11 * NS_PER_S);
+    assert_non_null(stage.disk->devices[0]->retry_write.buffer);
+    assert_true(stage_remove(&stage, 1) < 0);
+    fake_disk_stall(stage.io, NULL, false);
+    advance(&stage, NS_PER_S);
+    assert_int_equal(stage.events[DISK_EVENT_RESTORED], 0);
+    advance(&stage, 11 * NS_PER_S);
+    assert_int_equal(stage.events[DISK_EVENT_RESTORED], 1);
+    assert_int_equal(stage_version(&stage, 2), E_MISSING);
+    stage_crash(&stage);
+    assert_int_equal(stage_open(&stage), 0);
+    stage_settle(&stage);
+    assert_int_equal(stage_version(&stage, 1), E_MISSING);
     end(&stage);
 }
 
@@ -458,6 +492,7 @@ int main(void)
         cmocka_unit_test(no_room_at_creation),
         cmocka_unit_test(one_write_fails),
         cmocka_unit_test(a_failing_device_goes_out_and_comes_back),
+        cmocka_unit_test(a_remove_while_a_device_comes_back),
         cmocka_unit_test(no_room_later),
         cmocka_unit_test(it_vanishes),
         cmocka_unit_test(it_is_read_only),
