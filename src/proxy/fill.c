@@ -32,12 +32,17 @@ void fill_fail(struct flight *flight, int error, unsigned status)
         flight->failure = (struct flight_failure){.error = error, .status = status, .total = UINT64_MAX};
 }
 
-void fill_stop(struct flight *flight)
+void fill_close(struct flight *flight)
 {
-    flight_lock(flight);
     flight->stopped = true;
     flight_unlist(flight);
     flight_wake_all(flight);
+}
+
+void fill_stop(struct flight *flight)
+{
+    flight_lock(flight);
+    fill_close(flight);
     flight_unlock(flight);
     origin_fetch_cancel(&flight->fetch);
 }

@@ -25,6 +25,9 @@ static inline const struct settings *fill_settings(const struct flight *flight)
 void fill_fail(struct flight *flight, int error, unsigned status);
 /* fill.c: ends the transfer without an error: the rest comes from elsewhere, or nobody waits for it. */
 void fill_stop(struct flight *flight);
+/* fill.c: the same but for the transfer, for who decides it by who waits: nobody joins between the two. The
+ * caller cancels the fetch without the lock. Lock held. */
+void fill_close(struct flight *flight);
 /* fill.c: remembers something about the identity that has no item, for so long. */
 #define MARK_TTL_MAX_S 86400
 void fill_mark(struct flight *flight, enum mark_kind kind, unsigned status, int64_t ttl_s);

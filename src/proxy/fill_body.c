@@ -223,13 +223,15 @@ static bool pass_boundary(struct flight *flight)
     flight_lock(flight);
     enum boundary boundary = judge_boundary(flight);
     flight->paused = boundary == BOUNDARY_WAIT;
-    if (boundary != BOUNDARY_STOP)
+    if (boundary == BOUNDARY_STOP)
+        fill_close(flight);
+    else
         trim_pieces(flight);
     if (boundary == BOUNDARY_GO)
         flight->claim_end = fill_claim_end(flight);
     flight_unlock(flight);
     if (boundary == BOUNDARY_STOP)
-        fill_stop(flight);
+        origin_fetch_cancel(&flight->fetch);
     return boundary == BOUNDARY_GO;
 }
 
@@ -353,9 +355,12 @@ void fill_poked(struct flight *flight)
     enum boundary boundary = was_paused ? judge_boundary(flight) : BOUNDARY_GO;
     if (boundary != BOUNDARY_WAIT)
         flight->paused = false;
+    bool stop = alone && (stopping || (more && !is_cheap(flight)));
+    if (stop)
+        fill_close(flight);
     flight_unlock(flight);
-    if (alone && (stopping || (more && !is_cheap(flight))))
-        fill_stop(flight);
+    if (stop)
+        origin_fetch_cancel(&flight->fetch);
     else if (was_paused && boundary != BOUNDARY_WAIT)
         origin_fetch_resume(&flight->fetch);
 }

@@ -155,6 +155,8 @@ static void head_found(struct request *request, struct item *item, enum cache_ti
     request->head_known = true;
     request->head_tier = tier;
     request->head_clear_of = item_clear_of(item);
+    if (tier == CACHE_DISK && request->head_clear_of > request->head_read_at)
+        request->head_clear_of = request->head_read_at; /* a purge may have come while it was read */
     if (request->authorized && !request->head.for_authorized) {
         pass_by(request);
         return;
@@ -266,6 +268,7 @@ void request_lookup(struct request *request)
     }
     request_wait(request, WAIT_DISK);
     request->head_reading = true;
+    request->head_read_at = cache_now(cache);
     request->head_get.done = head_read;
     bool keep = request->worker->proxy->settings->cache.memory;
     cache_get_start(cache, request->worker->loop, &request->head_get, key, 0, UINT32_MAX, keep);

@@ -88,6 +88,7 @@ struct request {
     struct head head;
     bool head_known;
     uint64_t head_clear_of; /* no purge up to this sequence hides it */
+    uint64_t head_read_at;  /* a sequence drawn before it was read from disk */
     struct item *head_item; /* where head borrows from, one of the two */
     struct flight *head_flight;
     enum cache_tier head_tier;
