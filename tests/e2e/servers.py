@@ -143,7 +143,7 @@ class Faulty(Server):
     """Our own origin for what real servers won't do: see faulty_origin.py."""
 
     def start(self, port=0):
-        self.process = subprocess.Popen([sys.executable, str(HERE / "faulty_origin.py"), "--port", str(port)], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([sys.executable, str(HERE / "faulty_origin.py"), "--port", str(port or free_port())], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.port = int(re.search(r"(\d+)\s*$", self.process.stdout.readline()).group(1))
         wait_for_port(self.port, self.process)

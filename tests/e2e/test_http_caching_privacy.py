@@ -66,7 +66,7 @@ def test_4_who_waits_for_anothers_fetch(start, origin, name, fields):
 
 def test_4_when_the_client_that_led_is_gone(yatagarasu, origin):
     """Who joined its fetch, and is the first that waits for it now, does not inherit its answer."""
-    ours = yatagarasu([{"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint + "/o", "timeout": 60}}], server={"request_timeout": 4})
+    ours = yatagarasu([{"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint + "/o", "timeout": 60}}], server={"request_timeout": 10})
     origin.objects["k"] = told({"Cache-Control": "private"})
     origin.held["k"] = threading.Event()
     leader = Wire(ours.port).request("/h/k", {"Cookie": "a"})

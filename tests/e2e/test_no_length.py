@@ -105,7 +105,7 @@ def test_a_connection_goes_on_after_chunks(stage):
 @pytest.mark.parametrize("fault", ["chunked-truncate", "no-length-reset"])
 def test_a_cut_transfer_is_cut_and_not_stored(stage, fault, version):
     ours, origin = stage
-    key, data = f"{fault},n=1,size=2000000,at=1000000,ms=300/{version}", pattern(0, 2_000_000, 1)
+    key, data = f"{fault},n=1,size=2000000,at=1000000,ms=2000/{version}", pattern(0, 2_000_000, 1)
     with Wire(ours.port) as wire:
         answer = wire.request(f"/b/{key}", version=version).response()
     assert answer.status == 200 and answer.cut and data.startswith(answer.body)
