@@ -231,8 +231,7 @@ static void within_two_percent(const char *what, uint64_t really, uint64_t by_su
     assert_true((double)really < 1.02 * (double)by_sum && (double)really > 0.98 * (double)by_sum);
 }
 
-/* One segment, large enough not to be sealed meanwhile; items have been written, so that there are buffers.
- */
+/* Items have been written, so that there are buffers. */
 static void begin_wide(struct stage *stage, uint32_t len)
 {
     stage_init(stage, 1024 * MIB);
@@ -251,16 +250,24 @@ static uint64_t rows_bytes(const struct stage *stage)
     return open != NULL ? open->row_capacity * (uint64_t)SEGMENT_ROW_BYTES : 0;
 }
 
+/* What rows have taken since `open` was open and had `rows` bytes of them: it keeps them while its table
+ * waits, and the next segment has its own. */
+static uint64_t rows_taken(const struct stage *stage, const struct filling *open, uint64_t rows)
+{
+    return rows_bytes(stage) - (stage->disk->devices[0]->open == open ? rows : 0);
+}
+
 /* As many as may wait: their number is bounded for small ones, their bytes for large ones. */
 static void waiting(uint32_t len)
 {
     struct stage stage;
     begin_wide(&stage, len);
     struct footprint sum = footprint(&stage);
+    const struct filling *open = stage.disk->devices[0]->open;
     uint64_t limit = stage.disk->waiting_limit_bytes, rows = rows_bytes(&stage), before = held();
     gate(true);
     unsigned puts = put_all_it_takes(&stage, len);
-    uint64_t really = held() - before - (rows_bytes(&stage) - rows);
+    uint64_t really = held() - before - rows_taken(&stage, open, rows);
     bool large = len >= SEGMENT_LARGE_BYTES;
     uint64_t bound = large ? limit / (len + SEGMENT_BLOCK) : limit / FOOTPRINT_WAITING_SHARE;
     assert_true(puts <= bound && puts >= bound * 98 / 100);
