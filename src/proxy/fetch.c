@@ -245,16 +245,21 @@ static void refuse_fields(struct request *request)
     reply_error(request, 431, "the request needs too much memory", (struct bytes){0});
 }
 
+static void ask_about_stored(const struct request *request, struct flight_spec *spec)
+{
+    spec->revalidate = has_validator(&request->head);
+    spec->stored = &request->head;
+    spec->stored_clear_of = request->head_clear_of;
+}
+
 bool request_revalidation(struct request *request, struct flight_spec *spec)
 {
     if (!know_fields(request))
         return false;
     *spec = basic_spec(request);
     spec->alone = false; /* one for all who find it stale */
-    spec->revalidate = has_validator(&request->head);
-    spec->stored = &request->head;
+    ask_about_stored(request, spec);
     spec->stored_item = request->head_item;
-    spec->stored_clear_of = request->head_clear_of;
     spec->head_only = request->http->method == HTTP_HEAD;
     return true;
 }
@@ -279,11 +284,8 @@ void request_fetch(struct request *request)
     if (!request->head_known)
         drop_head(request);
     spec.stored_item = request->head_item;
-    if (stale) {
-        spec.revalidate = true;
-        spec.stored = &request->head;
-        spec.stored_clear_of = request->head_clear_of;
-    }
+    if (stale)
+        ask_about_stored(request, &spec);
     if (request->http->method == HTTP_HEAD || request->head_first ||
         (!stale && !request->whole_only && needs_head_first(request)))
         spec.head_only = true;
