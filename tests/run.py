@@ -20,6 +20,7 @@ LONG_FUZZ_SECONDS = 300
 LONG_CHURN_SECONDS = 30 * 60
 LONG_CRASHES = 100_000
 LONG_KILLS = 200
+FAILURE_LINES = 15  # of what a failed test printed, said again at the end
 JOBS = os.cpu_count() or 2
 
 RELEASE = ["-Dbuildtype=release", "-Db_ndebug=false", "-Dwerror=true"]
@@ -47,14 +48,14 @@ class Totals:
         self.passed = self.failed = self.skipped = 0
         self.failures = []
 
-    def add(self, name, outcome):
+    def add(self, name, outcome, printed=""):
         if outcome == "passed":
             self.passed += 1
         elif outcome == "skipped":
             self.skipped += 1
         else:
             self.failed += 1
-            self.failures.append(name)
+            self.failures.append((name, printed))
 
 
 totals = Totals()
@@ -99,7 +100,8 @@ def unit(name, suites=(), wrapper=None):
     for line in log.read_text().splitlines():
         test = json.loads(line)
         outcome = {"OK": "passed", "SKIP": "skipped", "EXPECTEDFAIL": "passed"}.get(test["result"], "failed")
-        totals.add(f"{title}: {test['name']}", outcome)
+        totals.add(f"{title}: {test['name']}", outcome,
+                   f"{test.get('stdout', '')}{test.get('stderr', '')}exit code {test['returncode']}, {test['duration']:.1f} s")
     step(f"unit tests of {title}", start)
 
 
@@ -108,7 +110,7 @@ class Job:
 
     def __init__(self, name, command, env=None, finish=None):
         self.name, self.command, self.env = name, [str(word) for word in command], env or {}
-        self.finish = finish or (lambda code: totals.add(name, "passed" if code == 0 else "failed"))
+        self.finish = finish or (lambda code: totals.add(name, "passed" if code == 0 else "failed", self.log.read_text(errors="replace")))
         self.log = BUILD / (name.replace(" ", "-") + ".log")
 
     def run(self):
@@ -156,9 +158,9 @@ def e2e(name, driver, label="", arguments=(), env=None):
             totals.add(f"{title}: no report", "failed")
             return
         for case in xml.etree.ElementTree.parse(report).iter("testcase"):
-            broken = case.find("failure") is not None or case.find("error") is not None
+            broken = [b for b in (case.find("failure"), case.find("error")) if b is not None]
             outcome = "failed" if broken else "skipped" if case.find("skipped") is not None else "passed"
-            totals.add(f"{title}: {case.get('name')}", outcome)
+            totals.add(f"{title}: {case.get('name')}", outcome, "".join(b.text or "" for b in broken))
 
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=failed",
                f"--basetemp={BUILD}/tmp-{title.replace(' ', '-')}", "tests/e2e", f"--junitxml={report}", *arguments]
@@ -218,8 +220,8 @@ def main():
         start = time.monotonic()
         together(long_jobs())
         step("what takes long", start)
-    for failure in totals.failures:
-        print(f"FAILED {failure}")
+    for name, printed in totals.failures:
+        print("\n".join([f"FAILED {name}", *("    " + line for line in printed.splitlines()[-FAILURE_LINES:])]))
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
     sys.exit(1 if totals.failed else 0)
 
