@@ -238,7 +238,8 @@ struct io_loop {
         struct timer_entry *entries;
         uint32_t count, capacity;
         uint64_t sequence;
-        struct list_node late; /* ops that the entries have no room for */
+        struct list_node late;              /* ops that the entries have no room for */
+        uint64_t looked_ns, grace_until_ns; /* when timers were last looked at; 0: no grace */
     } timers;
 
     _Atomic(struct io_message *) mail; /* newest first */

@@ -120,6 +120,8 @@ static void now(struct io_loop *loop, uint64_t *monotonic_ns, uint64_t *wall_ns)
 void fake_clock_advance(struct io *io, uint64_t ns)
 {
     fake_of(io)->now_ns += ns;
+    for (struct io_loop *loop = io->loops; loop != NULL; loop = loop->next)
+        loop->timers.looked_ns = fake_of(io)->now_ns; /* time passes; no loop stood still */
 }
 
 void fake_clock_set_wall(struct io *io, uint64_t wall_ns)

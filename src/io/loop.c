@@ -235,16 +235,17 @@ static void drain(struct io_loop *loop, uint64_t drain_ns)
 {
     /* Cancels take no time, but a stuck driver must not hang the process. */
     const uint64_t patience_ns = NS_PER_S, step_ns = NS_PER_MS;
+    const unsigned turns_min = 100; /* where the thread stood still, the clock alone says nothing */
     update_clock(loop);
     uint64_t start = loop->now_ns;
-    for (;;) {
+    for (unsigned turns = 0;; turns++) {
         bool quiet = list_empty(&loop->ready) && !mailbox_waiting(loop);
         uint64_t passed = loop->now_ns - start;
         if (loop->in_flight == 0 && quiet)
             return;
         if (loop->in_flight == loop->disk_in_flight + loop->work_in_flight && quiet && passed >= drain_ns)
             return;
-        if (passed >= drain_ns && passed - drain_ns >= patience_ns)
+        if (passed >= drain_ns && passed - drain_ns >= patience_ns && turns >= turns_min)
             return;
         io_loop_turn(loop, step_ns);
     }

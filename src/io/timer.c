@@ -9,13 +9,21 @@
  * A timer does not fail: who waits for one has nothing else to wake it. What the heap has no memory to grow
  * for is kept in a list (`late`), which is searched as a whole, and moves to the heap with the next timer
  * that finds room.
+ *
+ * A turn that comes long after the deadline that it was to be woken for, or after the turn before it, follows
+ * a standstill: a paused machine, a thread without a processor. What came in time lies in sockets, rings and
+ * mailboxes then, some of it a few turns from who waits for it, and deadlines that counted at once would give
+ * up on it. So timers wait for GRACE_NS more, once for a standstill.
  */
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "io/core.h"
 
 #define ARITY 4
+#define STANDSTILL_NS (200 * NS_PER_MS)
+#define GRACE_NS (100 * NS_PER_MS)
 
 struct timer_entry {
     uint64_t key_ns, sequence;
@@ -148,7 +156,7 @@ void io_timer_move(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns)
         sift_up(loop, op->io.timer_index, (struct timer_entry){deadline_ns, loop->timers.sequence++, op});
 }
 
-uint64_t timers_next_ns(const struct io_loop *loop)
+static uint64_t earliest_ns(const struct io_loop *loop)
 {
     uint64_t next_ns = loop->timers.count == 0 ? UINT64_MAX : loop->timers.entries[0].key_ns;
     for (const struct list_node *node = loop->timers.late.next; node != &loop->timers.late;
@@ -157,6 +165,25 @@ uint64_t timers_next_ns(const struct io_loop *loop)
         next_ns = late_ns < next_ns ? late_ns : next_ns;
     }
     return next_ns;
+}
+
+uint64_t timers_next_ns(const struct io_loop *loop)
+{
+    uint64_t next_ns = earliest_ns(loop), grace_ns = loop->timers.grace_until_ns;
+    return next_ns < grace_ns ? grace_ns : next_ns;
+}
+
+/* Whether deadlines that have passed wait until what came during a standstill has been handed on. */
+static bool grace(struct io_loop *loop)
+{
+    uint64_t due_ns = earliest_ns(loop), now_ns = loop->now_ns;
+    uint64_t expected_ns = due_ns > loop->timers.looked_ns ? due_ns : loop->timers.looked_ns;
+    loop->timers.looked_ns = now_ns;
+    if (loop->timers.grace_until_ns == 0 && due_ns <= now_ns && now_ns - expected_ns > STANDSTILL_NS)
+        loop->timers.grace_until_ns = now_ns + GRACE_NS;
+    else if (loop->timers.grace_until_ns <= now_ns)
+        loop->timers.grace_until_ns = 0;
+    return loop->timers.grace_until_ns > 0;
 }
 
 static void expire_late_ones(struct io_loop *loop)
@@ -171,6 +198,8 @@ static void expire_late_ones(struct io_loop *loop)
 
 void timers_expire(struct io_loop *loop)
 {
+    if (grace(loop))
+        return;
     while (loop->timers.count > 0 && loop->timers.entries[0].key_ns <= loop->now_ns) {
         struct timer_entry entry = loop->timers.entries[0];
         if (entry.op->io.deadline_ns > entry.key_ns) {

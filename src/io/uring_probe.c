@@ -95,12 +95,12 @@ static int check_operations(struct probe *probe)
     return error;
 }
 
-/* Submits and waits at most a second for one completion. */
+/* Submits and waits for one completion, not for ever. */
 static int wait_one(struct probe *probe, uint64_t *data, int *result, unsigned *flags)
 {
     struct io_uring_cqe *completion = NULL;
-    struct __kernel_timespec second = {1, 0};
-    int error = io_uring_submit_and_wait_timeout(&probe->ring, &completion, 1, &second, NULL);
+    struct __kernel_timespec patience = {10, 0}; /* a busy machine is no reason to do without */
+    int error = io_uring_submit_and_wait_timeout(&probe->ring, &completion, 1, &patience, NULL);
     if (error < 0)
         return error;
     if (completion == NULL)

@@ -1,5 +1,6 @@
 /* Timers: order, cancel, move, far future, never early. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/random.h"
 #include "conformance.h"
@@ -29,7 +30,7 @@ static void test_never_early(void **state)
         io_timer(rig.loop, probe_start(&rig, &timer), deadline);
         assert_int_equal(probe_wait(&timer), 0);
         assert_true(io_now_ns(rig.loop) >= deadline);
-        assert_true(io_now_ns(rig.loop) < deadline + 5 * NS_PER_S);
+        assert_true(io_now_ns(rig.loop) < deadline + 30 * NS_PER_S);
     }
     rig_close(&rig);
 }
@@ -173,12 +174,48 @@ static void test_turn_without_wait(void **state)
     rig_close(&rig);
 }
 
+struct relay {
+    struct io_message message;
+    struct rig *rig;
+    unsigned left;
+};
+
+static void relay_deliver(struct io_message *message)
+{
+    struct relay *relay = CONTAINER_OF(message, struct relay, message);
+    if (--relay->left > 0)
+        io_post(relay->rig->loop, message);
+}
+
+/* What is a few turns from who waits for it when the thread stands still comes before a deadline that passes
+ * meanwhile; so it is after each standstill. */
+static void test_after_a_standstill(void **state)
+{
+    (void)state;
+    if (conformance_is_fake())
+        skip(); /* its clock does not run by itself */
+    struct rig rig;
+    struct probe timer;
+    rig_open(&rig);
+    for (unsigned again = 0; again < 2; again++) {
+        struct relay relay = {{.deliver = relay_deliver}, &rig, 3};
+        rig_turn(&rig);
+        io_timer(rig.loop, probe_start(&rig, &timer), io_now_ns(rig.loop) + 20 * NS_PER_MS);
+        io_post(rig.loop, &relay.message);
+        usleep(600000);
+        while (timer.done == 0)
+            rig_turn(&rig);
+        assert_int_equal(relay.left, 0);
+    }
+    rig_close(&rig);
+}
+
 int run_timers(void)
 {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_past_deadline_fires_in_a_turn),
         cmocka_unit_test(test_never_early), cmocka_unit_test(test_order), cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_cancel_from_a_callback), cmocka_unit_test(test_move),
         cmocka_unit_test(test_far_future), cmocka_unit_test(test_again_from_own_callback),
-        cmocka_unit_test(test_turn_without_wait)};
+        cmocka_unit_test(test_turn_without_wait), cmocka_unit_test(test_after_a_standstill)};
     return cmocka_run_group_tests_name("timers", tests, NULL, NULL);
 }
