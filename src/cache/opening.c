@@ -16,7 +16,7 @@
 
 #define BLANK_BYTES (1u << 20)
 
-#define LOCK_TRIES 30
+#define LOCK_TRIES 100
 #define LOCK_RETRY_NS (100 * NS_PER_MS)
 
 static void opening_destroy(struct opening *opening)
@@ -262,7 +262,8 @@ static void opened(struct io_op *op)
 {
     struct opening *opening = opening_of_op(op);
     struct device *device = opening->device;
-    /* The kernel ends the ring of a killed process in its own time, and the lock with its last operation. */
+    /* The kernel ends the ring of a killed process in its own time, and the lock with its last operation: who
+     * comes right after it, to a disk that is slow just then, must not do without it for all its life. */
     if (op->result == -EBUSY && opening->lock_tries++ < LOCK_TRIES) {
         struct io_loop *loop = opening_begin(opening, lock_waited);
         io_timer(loop, &opening->op, io_now_ns(loop) + LOCK_RETRY_NS);
