@@ -225,12 +225,17 @@ static int admit(struct disk *disk, struct device *device, const struct item *it
     return 0;
 }
 
-/* Under lock: whether something newer of this hash (or of one that shares its slot) has been put already. */
-static bool superseded(struct device *device, const struct writing *entry)
+/* Under lock: whether something newer of this key has been put already. Where it is another key that shares
+ * the slot, memory holds our item, and it is written as of now: what is newer leaves memory, or takes its
+ * place there, before it is handed over here. */
+static bool superseded(struct device *device, struct writing *entry)
 {
     uint64_t *recent = &device->recent[entry->hash % RECENT_SLOTS];
-    if (entry->sequence < *recent)
-        return true;
+    if (entry->sequence < *recent) {
+        if (!memory_holds(device->disk->memory, entry->item))
+            return true;
+        entry->sequence = disk_next_sequence(device->disk);
+    }
     *recent = entry->sequence;
     return false;
 }
@@ -285,10 +290,11 @@ static int write_item(
     entry->stored_ns = io_wall_ns(worker->loop);
     entry->hit = hit;
     if (!disk_hand_over(device, worker, entry)) {
+        bool out = !device_in_service(device);
         if (!hit)
-            counter_add(&counters->dropped_full, 1);
+            counter_add(out ? &counters->dropped_device : &counters->dropped_full, 1);
         writing_destroy(entry);
-        return hit ? E_MISSING : E_EXHAUSTED;
+        return hit ? E_MISSING : out ? E_UNSUPPORTED : E_CHANGED;
     }
     counter_add(&counters->puts, 1);
     counter_add(&counters->put_bytes, len);

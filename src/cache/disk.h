@@ -77,9 +77,10 @@ void disk_leave(struct disk *disk, struct io_loop *loop, void (*done)(void *cont
 uint64_t disk_next_sequence(struct disk *disk);
 
 /* Hands a complete, whole item over for writing; takes a reference until it is on disk. Its sequence is the
- * item's. `asked`: by which hash admission knows a second request; the same each time the item is made anew,
- * where its key is not; 0: by its key. Returns 0, or why it was not admitted (E_EXHAUSTED, E_REFUSED by
- * admission, E_UNSUPPORTED: no device); all counted. What is refused awaits its hit (item.h). */
+ * item's, or a later one. `asked`: by which hash admission knows a second request; the same each time the
+ * item is made anew, where its key is not; 0: by its key. Returns 0, or why it was not admitted (E_EXHAUSTED,
+ * E_REFUSED by admission, E_UNSUPPORTED: no device, E_CHANGED: memory does not hold it, and something newer
+ * may have been put); all counted. What is refused awaits its hit (item.h). */
 int disk_put(struct disk *disk, struct io_loop *loop, struct item *item, uint64_t asked);
 /* The same, later, of an item that awaited a hit and had it: written unless memory holds it no more
  * (E_MISSING). So that it never lands behind what replaced or hid it, that must leave memory before it is

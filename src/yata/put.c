@@ -109,7 +109,7 @@ static int written(struct yata_put *put, int result)
 {
     if (result == E_EXHAUSTED)
         return STALLED;
-    put->memory_only = put->memory_only || result < 0;
+    put->memory_only = put->memory_only || (result < 0 && result != E_CHANGED);
     item_unref(&put->unsent);
     return 0;
 }
@@ -133,8 +133,11 @@ static int hand_over(struct yata_put *put)
     return written(put, result);
 }
 
+/* The disk tells by memory, which may have evicted it meanwhile, whether anything newer has been put. */
 static int hand_over_again(struct yata_put *put)
 {
+    if (!memory_holds(put->yata->memory, put->unsent))
+        memory_insert(put->yata->memory, put->unsent, item_sequence(put->unsent));
     return written(put, disk_put(put->yata->disk, put->loop->io_loop, put->unsent, 0));
 }
 
