@@ -233,6 +233,7 @@ static void super_written(struct io_op *op)
 {
     struct device_super_write *write = CONTAINER_OF(op, struct device_super_write, op);
     struct disk_worker *home = write->device->home;
+    atomic_store(&write->device->progress_ns, io_now_ns(home->loop));
     write->done(write, op->result < 0 ? (int)op->result : 0);
     worker_op_end(home);
 }

@@ -107,6 +107,7 @@ static void finish(struct flush *flush)
 static void synced(struct io_op *op)
 {
     struct flush *flush = CONTAINER_OF(op, struct flush, op);
+    atomic_store(&flush->device->progress_ns, io_now_ns(flush->worker->loop));
     if (op->result < 0) {
         flush->result = (int)op->result;
         counter_add(&flush->device->stats.io_errors, 1);

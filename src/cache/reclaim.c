@@ -279,6 +279,7 @@ static void window_read(struct io_op *op)
 {
     struct reclaim *reclaim = CONTAINER_OF(op, struct reclaim, op);
     struct disk_worker *home = reclaim->device->home;
+    atomic_store(&reclaim->device->progress_ns, io_now_ns(home->loop));
     if (op->result != (int64_t)reclaim->iov.iov_len) {
         reclaim->window_len = 0;
         reclaim->next++;
