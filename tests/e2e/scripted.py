@@ -7,6 +7,8 @@ import threading
 import time
 from email.utils import formatdate
 
+import servers
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -68,14 +70,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def apart(names):
+    """A server of whose objects, (base, bucket, key), none shares a purge slot with another."""
+    while True:
+        server = Scripted()
+        if servers.apart([(server.endpoint + base, bucket, key) for base, bucket, key in names]):
+            return server
+        server.server_close()
+
+
 class Scripted(http.server.ThreadingHTTPServer):
     """objects: {key: (body, fields)}, or a function of the request that answers (status, body, fields); a field of None is left out, one of a list is as many lines. broken: {key: status} of an
     error. held: {key: event} that the answer waits for. closing: no connection is kept. seen: [(path, fields)] of requests."""
 
     daemon_threads = True
+    request_queue_size = 128  # who comes beyond it waits for seconds
 
     def __init__(self, host="127.0.0.1", port=0):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        if host == "127.0.0.1":
+            port = port or servers.free_port()  # nobody else's, also when this server is gone
         super().__init__((host, port), Handler)
         self.objects, self.seen, self.broken, self.held, self.closing = {}, [], {}, {}, False
         self.endpoint = f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}"

@@ -9,13 +9,13 @@ import threading
 import pytest
 
 import servers
-from scripted import Scripted
+from scripted import apart
 from wire import ask, wait_until
 
 
 @pytest.fixture
 def origin():
-    with Scripted() as server:
+    with apart([("", "s", f"a/{i}") for i in range(5)]) as server:
         for i in range(5):
             server.put(f"a/{i}", b"x" * 1000, ETag=f'"{i}"', Surrogate_Key="red" if i else "blue")
         yield server

@@ -1,4 +1,5 @@
 """S3's event notifications: what they name is purged, in every entry that reads the bucket, durably; what they don't, stays."""
+import itertools
 import json
 import time
 import urllib.parse
@@ -45,7 +46,9 @@ class Store:
     """A bucket of its own in moto, which tells a queue of its changes, and the path of its keys in ours."""
 
     def __init__(self, moto):
-        self.moto, self.client, self.name = moto, moto.client(), f"events-{uuid.uuid4().hex[:12]}"
+        names = (f"events-{uuid.uuid4().hex[:12]}" for _ in itertools.count())
+        self.moto, self.client = moto, moto.client()
+        self.name = next(n for n in names if servers.apart([(moto.endpoint, n, key + end) for key in KEYS for end in ("", "x")]))
         self.client.create_bucket(Bucket=self.name)
 
     def of(self, service):
@@ -177,8 +180,9 @@ def test_what_is_not_durable_is_to_be_sent_again(moto, store, yatagarasu, tmp_pa
 
 def test_every_entry_that_reads_the_bucket(moto, store, yatagarasu):
     """Two entries of one S3 bucket by two names of the server are two objects; of one name, one."""
-    other = Store(moto)
     by_name = f"http://localhost:{moto.port}"
+    others = (Store(moto) for _ in itertools.count())
+    other = next(o for o in others if servers.apart([(moto.endpoint, o.name, "k"), (moto.endpoint, store.name, "k"), (by_name, store.name, "k")]))
     ours = yatagarasu([servers.s3_bucket("a", moto, bucket=store.name), servers.s3_bucket("b", moto, bucket=store.name),
                        servers.s3_bucket("c", moto, bucket=store.name, endpoint=by_name), servers.s3_bucket("d", moto, bucket=other.name)])
     store.put("k", b"old")

@@ -6,6 +6,7 @@ import pytest
 from wire import ask
 
 FRESH = {"Cache-Control": "max-age=60"}
+PURGED_APART = [("/o", "", path) for path in ("/a b/c.txt", "/a b/c.txt2", "/a b", "/other", "/", "/x", "/k")] + [("/r", "", "/a b/c.txt")]
 
 
 @pytest.fixture(params=["memory", "disk"])
