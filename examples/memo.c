@@ -52,8 +52,11 @@ int main(int argc, char *argv[])
         return 2;
     }
     struct yata_device device = {.path = argv[1], .size_bytes = 64 << 20};
-    struct yata_config config = {
-        .struct_bytes = sizeof config, .devices = &device, .device_count = 1, .memory_bytes = 8 << 20};
+    struct yata_config config = {.struct_bytes = sizeof config,
+        .devices = &device,
+        .device_count = 1,
+        .memory_bytes = 8 << 20,
+        .timeout_ms = 60000};
     struct yata *yata;
     int result = yata_open(&yata, &config);
     if (result < 0) {
@@ -65,5 +68,5 @@ int main(int argc, char *argv[])
         int64_t lines = lines_of(yata, argv[i], &how);
         printf("%8" PRId64 " %s (%s)\n", lines, argv[i], how);
     }
-    return yata_close(yata, 10000) < 0;
+    return yata_close(yata, 60000) < 0;
 }

@@ -117,7 +117,8 @@ int main(int argc, char *argv[])
         .devices = &device,
         .device_count = 1,
         .memory_bytes = 8 << 20,
-        .driven = 1};
+        .driven = 1,
+        .timeout_ms = 60000}; /* the disk may be busy with others */
     static struct object object;
     int result = yata_open(&object.yata, &config);
     if (result == 0)
@@ -137,5 +138,5 @@ int main(int argc, char *argv[])
     }
     printf("%s: %s\n", yata_driver_name(object.yata),
         object.result == 0 ? "right" : yata_strerror(object.result));
-    return yata_close(object.yata, 10000) < 0 || object.result != 0;
+    return yata_close(object.yata, 60000) < 0 || object.result != 0;
 }

@@ -77,6 +77,6 @@ int main(int argc, char *argv[])
     (void)yata_stats(yata, &stats);
     printf("%s: %d gets, %u values made, %u wrong, %llu found in memory\n", yata_driver_name(yata),
         THREADS * ROUNDS, made, wrong, (unsigned long long)stats.memory_hits);
-    result = yata_close(yata, 10000);
+    result = yata_close(yata, 60000);
     return result < 0 || wrong > 0 || made >= THREADS * ROUNDS / 2;
 }

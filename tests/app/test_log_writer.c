@@ -45,7 +45,7 @@ static void test_lines_reach_the_file(void **state)
     for (int i = 0; i < 500; i++)
         log_put(log, BYTES("line\n"));
     assert_int_equal(log_writer_errors(writer), 0);
-    assert_true(log_writer_stop(&writer, 30 * NS_PER_S)); /* a file's journal may hold up a write for seconds */
+    assert_true(log_writer_stop(&writer, 30 * NS_PER_S)); /* a write to a file may wait for its journal */
     assert_null(writer);
     char *text;
     size_t len;

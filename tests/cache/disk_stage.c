@@ -124,10 +124,10 @@ int stage_detach(struct stage *stage, uint64_t within_ns)
 int stage_close(struct stage *stage)
 {
     struct answer left = {0};
-    int result = stage_detach(stage, 20 * NS_PER_S);
+    int result = stage_detach(stage, 120 * NS_PER_S);
     cache_leave(stage->cache, stage->loop, answered_left, &left);
     await(stage, &left);
-    assert_int_equal(io_loop_destroy(stage->loop, 20 * NS_PER_S), 0);
+    assert_int_equal(io_loop_destroy(stage->loop, 120 * NS_PER_S), 0);
     cache_destroy(stage->cache);
     disk_destroy(stage->disk);
     memory_destroy(stage->memory);
@@ -144,7 +144,7 @@ void stage_end_io(struct stage *stage)
     dead[dead_count++ % 256] = stage->disk;
     dead[dead_count++ % 256] = stage->cache;
     dead[dead_count++ % 256] = stage->memory;
-    io_loop_destroy(stage->loop, NS_PER_S);
+    io_loop_destroy(stage->loop, 60 * NS_PER_S); /* what is in flight holds the file, and its lock */
     io_destroy(stage->io);
     stage->loop = NULL;
     stage->io = NULL;
@@ -164,14 +164,14 @@ void stage_crash(struct stage *stage)
 
 void stage_settle(struct stage *stage)
 {
-    for (unsigned turns = 0; turns < 2000000; turns++) {
+    for (unsigned turns = 0, idle = 0; idle < 3 && turns < 2000000; turns++) {
         struct disk_stats stats = stage_stats(stage);
-        if (stats.waiting_bytes == 0 && stats.recovering == 0)
-            break;
-        stage_turn(stage);
+        struct io_loop_stats loop; /* tables, reclaiming: an operation may take as long as it likes */
+        io_loop_stats(stage->loop, &loop);
+        bool rests = stats.waiting_bytes == 0 && stats.recovering == 0 && loop.disk_ops_in_flight == 0;
+        bool turned = io_loop_turn(stage->loop, 10 * NS_PER_MS) > 0;
+        idle = rests && !turned ? idle + 1 : 0;
     }
-    for (unsigned idle = 0; idle < 3;) /* reclaiming goes on behind */
-        idle = io_loop_turn(stage->loop, 10 * NS_PER_MS) == 0 ? idle + 1 : 0;
 }
 
 void stage_value(uint64_t key, uint64_t version, uint32_t len, uint8_t *value)

@@ -147,7 +147,9 @@ static int round_of(struct shared *shared, struct stage *stage, uint64_t seed, b
     }
     if (shared->ready)
         waitpid(pid, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    if (WIFSIGNALED(status))
+        return WTERMSIG(status) == SIGKILL ? 0 : WRONG;
+    return WEXITSTATUS(status);
 }
 
 static unsigned rounds = 12;

@@ -21,7 +21,7 @@ SECONDS = 240 if SLOW_BUILD else 120
 def start(yatagarasu, faulty):
     def started(memory_mb=512, **keys):
         memory = {"max_cache_size_mb": memory_mb, "max_item_size_mb": memory_mb}
-        return yatagarasu([servers.s3_bucket("b", faulty)], cache={"memory": memory}, **keys)
+        return yatagarasu([servers.s3_bucket("b", faulty, timeout=25)], cache={"memory": memory}, **keys)
 
     return started
 
@@ -70,7 +70,7 @@ def test_ranges_join_the_flight(start, faulty):
 
 def test_clients_that_leave_stall_or_crawl_cost_the_others_nothing(start, faulty):
     ours = start()
-    key = f"slow-body,size={LARGE},at={8 * MIB},ms=8000"
+    key = f"slow-body,size={LARGE},at={8 * MIB},ms=15000"
     path, data = f"/b/{key}", pattern(0, LARGE, 1)
     leader = crowd.Member(ours.port, path, data)
     assert crowd.watch([leader], lambda: leader.got > 100_000, 20)

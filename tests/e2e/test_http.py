@@ -33,8 +33,8 @@ def ours(tmp_path_factory):
 def slow_head(ours):
     """A client that began its request when the module began, and never ends it; a thread sees when that is ended."""
     with Wire(ours.port, timeout=120) as wire:
-        wire.send(b"GET /f/small HTTP/1.1\r\nHost: t\r\n")
         since = time.monotonic()
+        wire.send(b"GET /f/small HTTP/1.1\r\nHost: t\r\n")
 
         def watch():
             while wire.more():
@@ -68,10 +68,20 @@ def test_other_methods_are_405(ours, method):
 
 
 def test_body_of_a_refused_method(ours):
-    with Wire(ours.port) as wire:
-        wire.request("/f/small", {"Content-Length": "500000"}, "PUT")
-        wire.send(b"x" * 500_000)
-        assert wire.response().status == 405
+    def in_time():
+        began = time.monotonic()
+        try:
+            with Wire(ours.port) as wire:
+                wire.request("/f/small", {"Content-Length": "500000"}, "PUT")
+                wire.send(b"x" * 500_000)
+                assert wire.response().status == 405
+        except (OSError, EOFError):
+            if time.monotonic() - began < 1.9:  # for so long what comes is read and dropped
+                raise
+            return False
+        return True
+
+    assert any(in_time() for _ in range(5))
 
 
 @pytest.mark.parametrize("target", ["*", "/f/small", "/anything"])
@@ -445,10 +455,9 @@ def test_hits_by_tier(origin, yatagarasu):
     assert small.cache == "HIT" and "detail=disk" in small.get("Cache-Status")
     memory = ask(started.port, "/s/small")
     assert "detail=memory" in memory.get("Cache-Status")
-    assert wait_until(lambda: started.metrics()["http_requests_total"] == 3)
-    metrics = started.metrics()
-    assert metrics['yatagarasu_cache_hits_by_bucket_layer_total{bucket="s",layer="disk"}'] == 2
-    assert metrics['yatagarasu_cache_hits_by_bucket_layer_total{bucket="s",layer="memory"}'] == 1
+    hits = 'yatagarasu_cache_hits_by_bucket_layer_total{bucket="s",layer="%s"}'
+    assert wait_until(lambda: [started.metrics()[hits % layer] for layer in ("disk", "memory")] == [2, 1])
+    assert started.metrics()["http_requests_total"] == 3
     assert len(origin.asked("k")) == 1
 
 

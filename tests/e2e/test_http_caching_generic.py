@@ -23,7 +23,10 @@ def start(request, yatagarasu, origin):
 
     def started(**cache):
         bucket = {"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint + "/o", "timeout": 20}, "cache": cache}
-        return yatagarasu([bucket], cache={"cache_layers": LAYERS[tier], "disk": {"enabled": "disk" in LAYERS[tier]}})
+        ours = yatagarasu([bucket], cache={"cache_layers": LAYERS[tier], "disk": {"enabled": "disk" in LAYERS[tier]}})
+        if "disk" in LAYERS[tier]:
+            ours.wait_for_disk()
+        return ours
 
     return started
 

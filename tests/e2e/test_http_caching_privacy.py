@@ -66,7 +66,7 @@ def test_4_who_waits_for_anothers_fetch(start, origin, name, fields):
 
 def test_4_when_the_client_that_led_is_gone(yatagarasu, origin):
     """Who joined its fetch, and is the first that waits for it now, does not inherit its answer."""
-    ours = yatagarasu([{"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint + "/o", "timeout": 60}}], server={"request_timeout": 10})
+    ours = yatagarasu([{"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint + "/o", "timeout": 60}}], server={"request_timeout": 20})
     origin.objects["k"] = told({"Cache-Control": "private"})
     origin.held["k"] = threading.Event()
     leader = Wire(ours.port).request("/h/k", {"Cookie": "a"})
@@ -250,7 +250,7 @@ def test_early_hints_are_for_who_led(yatagarasu):
 
     def hint(talk):
         asked.set()
-        go.wait(20)
+        go.wait(60)
         talk.send("HTTP/1.1 103 Early Hints\r\nLink: <for-one>\r\n\r\n")
         talk.answer(b"k" * 5000, [("Cache-Control", "max-age=60")])
 
@@ -259,7 +259,7 @@ def test_early_hints_are_for_who_led(yatagarasu):
         ours = yatagarasu([{"name": "h", "path_prefix": "/h", "http": {"endpoint": origin.endpoint, "timeout": 20}}])
         with Wire(ours.port) as leader, Wire(ours.port) as waiter:
             leader.request("/h/k")
-            assert asked.wait(10)
+            assert asked.wait(60)
             waiter.request("/h/k")
             assert joined(ours, 1)
             go.set()

@@ -25,7 +25,10 @@ def start(request, yatagarasu, origin, kind):
                 for rule in settings.get("rules", []):
                     rule["pattern"] = "/" + rule["pattern"]
             made.append({**bucket, "cache": settings})
-        return yatagarasu(made, cache={"cache_layers": [request.param], "disk": {"enabled": request.param == "disk"}})
+        ours = yatagarasu(made, cache={"cache_layers": [request.param], "disk": {"enabled": request.param == "disk"}})
+        if request.param == "disk":
+            ours.wait_for_disk()
+        return ours
 
     return started
 

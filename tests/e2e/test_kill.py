@@ -1,6 +1,7 @@
 """SIGKILL under load, again and again, with another driver and another number of workers each time. Every byte of every answer is checked
 against the origin's of that version; no version is answered after the next one has been out for longer than it may be cached; and each new
 process finds something on the disk. YATA_KILL_ROUNDS: 6; 200 in ./test --long."""
+import contextlib
 import os
 import random
 import threading
@@ -26,15 +27,29 @@ class Truth:
     def __init__(self, origin):
         self.origin, self.lock = origin, threading.Lock()
         self.versions = {key: [] for key in KEYS}  # [(body, since)]
+        self.pending = {key: {} for key in KEYS}  # requests under way, since when
         for key in KEYS:
             self.next(key)
 
     def next(self, key):
-        number = len(self.versions[key])
-        body = random.Random(f"{key} {number}").randbytes(SIZES[(KEYS.index(key) + number) % len(SIZES)])
         with self.lock:
+            number = len(self.versions[key])
+            body = random.Random(f"{key} {number}").randbytes(SIZES[(KEYS.index(key) + number) % len(SIZES)])
             self.versions[key].append((body, time.time()))
             self.origin.put(key, body, ETag=f'"{key}-{number}"', Cache_Control=f"max-age={MAX_AGE[key]}", x_amz_meta_version=str(number))
+
+    @contextlib.contextmanager
+    def asking(self, key):
+        """Since when: the fetch of an older request may be joined."""
+        mine = object()
+        with self.lock:
+            self.pending[key][mine] = time.time()
+            since = min(self.pending[key].values())
+        try:
+            yield since
+        finally:
+            with self.lock:
+                del self.pending[key][mine]
 
     def check(self, key, answer, asked, first=0, last=None):
         number = int(answer.get("x-amz-meta-version"))
@@ -64,8 +79,8 @@ class Load:
             self.truth.next(key)
         first, last = rng.randrange(1 << 20), 1 << 20
         part = {"Range": f"bytes={first}-{last}"} if rng.random() < 0.3 else {}
-        asked = time.time()
-        answer = wire.request(f"/s/{key}", part).response()
+        with self.truth.asking(key) as asked:
+            answer = wire.request(f"/s/{key}", part).response()
         if answer.cut:
             raise OSError(f"{key}: {answer}")
         if answer.status in (200, 206):

@@ -146,7 +146,7 @@ def test_a_disk_that_cannot_be_used_degrades(yatagarasu, folder, tmp_path):
     (tmp_path / "file").write_text("no folder")
     ours = yatagarasu(sample(folder), cache={"disk": {"cache_dir": str(tmp_path / "file")}})
     assert ours.get("/sample/small")[0] == 200
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while json.loads(ours.admin("/ready")[2])["disk"]["state"] == "opening" and time.monotonic() < end:
         time.sleep(0.05)
     status, _, body = ours.admin("/ready")
@@ -173,8 +173,8 @@ def test_a_log_reader_that_does_not_read_blocks_nobody(tmp_path, folder):
         assert ours.metrics()['yatagarasu_log_lines_dropped_total{log="access"}'] > 0
         process.send_signal(signal.SIGTERM)
         started = time.monotonic()
-        assert process.wait(40) == 0
-        assert time.monotonic() - started < 20
+        assert process.wait(60) == 0
+        assert time.monotonic() - started < 40
     finally:
         process.kill()
         process.wait()
@@ -226,8 +226,8 @@ def test_the_second_signal_ends_at_once(yatagarasu, folder):
     servers.wait_until_refused(ours.port)
     started = time.monotonic()
     ours.process.send_signal(signal.SIGINT)
-    assert ours.process.wait(10) == -signal.SIGINT
-    assert time.monotonic() - started < 5
+    assert ours.process.wait(60) == -signal.SIGINT
+    assert time.monotonic() - started < 25, "not the 30 s for the download that nobody reads"
     ours.process = None
     client.close()
 

@@ -87,17 +87,27 @@ def test_a_hit_in_memory_is_the_second_request(origin, yatagarasu, how):
         assert times == 1 or answer.get("Cache-Status").endswith("detail=disk"), size
 
 
+def found_the_third_time(ours, origin, name):
+    """What was asked for is remembered in 65,536 places by a random hash: of five, two share one once in 6,500 times, and neither is
+    remembered. So False is for another name to disprove."""
+    sizes, caches = (10_000, 700_000), []
+    for size in sizes:
+        origin.objects[f"{name}{size}"] = origin.objects[f"o{size}"]
+    for _ in range(3):
+        for size in sizes:
+            answer = ask(ours.port, f"/s/{name}{size}")
+            assert answer.status == 200 and answer.body == origin.objects[f"o{size}"][0]
+            caches.append(answer.cache)
+        on_disk(ours)
+    assert caches[:4] == ["MISS"] * 4, caches
+    return caches[4:] == ["HIT"] * 2 and [len(origin.asked(f"{name}{size}")) for size in sizes] == [2, 2]
+
+
 def test_what_is_fetched_again_is_asked_for_again(origin, yatagarasu):
     """Without a memory tier: the second fetch is written, whatever it is named."""
     ours = yatagarasu([servers.s3_bucket("s", origin)], cache={"cache_layers": ["disk"], "disk": {"admission": "second_request"}})
     ours.wait_for_disk()
-    for turn in range(3):
-        for size in 10_000, 700_000:
-            answer = ask(ours.port, f"/s/o{size}")
-            assert answer.body == origin.objects[f"o{size}"][0]
-            assert answer.cache == ("HIT" if turn == 2 else "MISS"), (turn, size, answer.fields)
-        on_disk(ours)
-    assert [len(origin.asked(f"o{size}")) for size in (10_000, 700_000)] == [2, 2]
+    assert any(found_the_third_time(ours, origin, name) for name in "abc")
 
 
 def test_the_other_driver_reads_the_same_disk(origin, yatagarasu):
@@ -143,7 +153,7 @@ def test_started_at_once_after_kill(origin, yatagarasu):
         ours.process.wait()
         before = len(ours.error_log())
         ours.start(wait=False)
-        assert wait_until(lambda: ours.process.poll() is not None or "serving" in ours.error_log()[before:], 30)
+        assert wait_until(lambda: ours.process.poll() is not None or "serving" in ours.error_log()[before:])
         assert ours.process.poll() is None, (ours.folder / "stdio.log").read_text()
         servers.wait_for_port(ours.admin_port, ours.process)
         ours.wait_for_disk()

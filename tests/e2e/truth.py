@@ -27,7 +27,7 @@ class Version:
         self.number, self.size, self.seed = number, size, seed
         self.data = content(seed, size) if size is not None else None
         self.etag = self.last_modified = None
-        self.began = time.monotonic()
+        self.began, self.began_s = time.monotonic(), int(time.time())
         self.came = None  # by then it was there
         self.gone = None  # by then it was replaced; None: it is the current one
         self.fields = {}  # that the answer must repeat: lower-case name to value
@@ -282,7 +282,7 @@ def check(version, method, headers, answer, others):
         return check_dated(version, method, headers, answer, others)
     now, told = int(time.time()), date_of(answer.get("last-modified"))  # the origin has not told us yet when it was
     reasons = []
-    for modified in (None, now, now - 1, now + 1) if told is None else (told,):
+    for modified in (None, *range(version.began_s - 1, now + 2)) if told is None else (told,):
         dated = copy.copy(version)
         dated.last_modified = modified
         reasons.append(check_dated(dated, method, headers, answer, others))

@@ -161,10 +161,10 @@ def ask(port, path, headers=None, method="GET", timeout=60):
         return wire.request(path, headers, method).response(method)
 
 
-def wait_until(what, seconds=20):
+def wait_until(what, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if what():
             return True
         time.sleep(0.05)
-    return False
+    return bool(what())

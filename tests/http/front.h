@@ -55,7 +55,7 @@ void front_release(struct front *front);
 void front_body(void *ctx, struct exchange *exchange, struct bytes piece, uint64_t offset);
 #define front_until(front, condition)                                                                        \
     do {                                                                                                     \
-        uint64_t until_ns = clock_monotonic_ns() + 10 * NS_PER_S;                                            \
+        uint64_t until_ns = clock_monotonic_ns() + 60 * NS_PER_S;                                            \
         while (!(condition)) {                                                                               \
             front_turn(front);                                                                               \
             assert_true(clock_monotonic_ns() < until_ns);                                                    \

@@ -175,12 +175,13 @@ static void test_timeouts(void **state)
     front_open(&front);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct client client;
+        uint64_t begin_ns = io_now_ns(front.loop); /* from which the first deadline counts */
         client_open(&client, &front);
         client_send(&client, cases[i].sent);
-        uint64_t begin_ns = clock_monotonic_ns();
         client_await_end(&client);
-        assert_true(clock_monotonic_ns() - begin_ns >= 50 * NS_PER_MS);
-        assert_true(clock_monotonic_ns() - begin_ns < 2 * NS_PER_S);
+        uint64_t took_ns = clock_monotonic_ns() - begin_ns;
+        assert_true(took_ns >= 60 * NS_PER_MS);
+        assert_true(took_ns < 25 * NS_PER_S); /* the defaults begin at 30 s */
         assert_int_equal(client_has(&client, "HTTP/1.1 408 "), cases[i].status == 408);
         client_close(&client);
     }
@@ -205,7 +206,7 @@ static void test_deadline_is_the_heads(void **state)
     client_open(&held, &front);
     client_send(&held, GET("/hold"));
     uint64_t begin_ns = clock_monotonic_ns();
-    for (int i = 0; clock_monotonic_ns() - begin_ns < 2 * NS_PER_S && !slow.eof; i++) {
+    for (int i = 0; clock_monotonic_ns() - begin_ns < 25 * NS_PER_S && !slow.eof; i++) {
         client_send(&slow, i == 0 ? "GET / HTTP/1.1\r\nX: " : "x");
         front_idle(&front, 10 * NS_PER_MS);
         client_read(&slow, SIZE_MAX);
@@ -219,14 +220,15 @@ static void test_deadline_is_the_heads(void **state)
     front_close(&front);
 }
 
-/* One client reads nothing, one reads slowly but above the rate, and one is not held up by either. The grace
- * is long enough for a busy machine to let all of us wait for a second. */
-static void test_slow_readers(void **state)
+/* One client reads nothing, one reads slowly but above the rate, and one is not held up by either. False: a
+ * round took a second, because one was, or because the machine let all of us wait. */
+static bool serves_beside_slow_readers(void)
 {
     struct front front;
     struct client stalled, slow, quick;
     struct bytes body;
-    (void)state;
+    unsigned after = 0; /* rounds since the stalled one was ended */
+    bool steady = true;
     front_init(&front);
     front.config.send_grace_ns = 2 * NS_PER_S;
     front.config.min_send_rate = 20000;
@@ -235,33 +237,43 @@ static void test_slow_readers(void **state)
     client_connect(&stalled, &front, 4096);
     client_connect(&slow, &front, 4096);
     client_connect(&quick, &front, 0);
+    uint64_t begin_ns = clock_monotonic_ns(), last_ns = begin_ns, stalled_ns = 0;
     client_send(&stalled, GET("/bytes/20000000"));
     client_send(&slow, GET("/bytes/20000000"));
     front_until(&front, front.requests == 2);
-    uint64_t begin_ns = clock_monotonic_ns(), longest_ns = 0, stalled_ns = 0;
-    while (stalled_ns == 0 || clock_monotonic_ns() - begin_ns < stalled_ns + 300 * NS_PER_MS) {
-        assert_true(clock_monotonic_ns() - begin_ns < 20 * NS_PER_S);
-        uint64_t ask_ns = clock_monotonic_ns();
+    while (steady && after < 50) {
+        assert_true(last_ns - begin_ns < 20 * NS_PER_S);
         client_send(&quick, GET("/bytes/100"));
         assert_int_equal(client_response(&quick, false, &body), 200);
-        uint64_t took_ns = clock_monotonic_ns() - ask_ns;
-        longest_ns = took_ns > longest_ns ? took_ns : longest_ns;
         client_read(&slow, 4000); /* every 5 ms or more: at most 800 kB/s */
         client_forget(&slow);
+        after += stalled_ns != 0;
         if (stalled_ns == 0 && front.failed_sends > 0)
             stalled_ns = clock_monotonic_ns() - begin_ns;
         front_idle(&front, 5 * NS_PER_MS);
+        uint64_t now_ns = clock_monotonic_ns();
+        steady = now_ns - last_ns < NS_PER_S;
+        last_ns = now_ns;
     }
-    assert_int_equal(front.failed_sends, 1);
-    assert_int_equal(front.last_result, 0);
-    assert_true(stalled_ns >= 1900 * NS_PER_MS);
-    assert_true(longest_ns < 2 * NS_PER_S);
-    assert_false(slow.reset || slow.eof);
-    assert_int_equal(counter_get(&stats(&front)->timeouts_send), 1);
+    if (steady) {
+        assert_int_equal(front.failed_sends, 1);
+        assert_int_equal(front.last_result, 0);
+        assert_true(stalled_ns >= 1900 * NS_PER_MS);
+        assert_false(slow.reset || slow.eof);
+        assert_int_equal(counter_get(&stats(&front)->timeouts_send), 1);
+    }
     client_close(&stalled);
     client_close(&slow);
     client_close(&quick);
     front_close(&front);
+    return steady;
+}
+
+static void test_slow_readers(void **state)
+{
+    (void)state;
+    for (unsigned tries = 1; !serves_beside_slow_readers(); tries++)
+        assert_true(tries < 5);
 }
 
 /* ---- the end ---- */

@@ -5,12 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
-#define PATIENCE_NS (20 * NS_PER_S)
+#define PATIENCE_NS (120 * NS_PER_S)
 
 static unsigned final_callbacks;
 
@@ -122,6 +123,17 @@ struct io_handle listen_here(struct rig *rig, struct io_address *address)
     assert_int_equal(io_local_address(rig->loop, listener, address), 0);
     assert_int_not_equal(io_address_port(address), 0);
     return listener;
+}
+
+int refuse_here(struct rig *rig, struct io_address *address)
+{
+    io_listener_close(rig->io, listen_here(rig, address));
+    if (rig->fake)
+        return -1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address->storage, address->len), 0);
+    return fd;
 }
 
 void pair_open(struct rig *rig, struct io_handle *client, struct io_handle *server)

@@ -62,11 +62,14 @@ void rig_idle(struct rig *rig, uint64_t ns);
 struct io_op *probe_start(struct rig *rig, struct probe *probe);
 struct io_op *probe_start_then(
     struct rig *rig, struct probe *probe, void (*then)(struct probe *), void *user);
-/* Turns until its final callback (fails after 20 s); returns its result. */
+/* Turns until its final callback (fails after 120 s); returns its result. */
 int64_t probe_wait(struct probe *probe);
 
 /* Connected streams over loopback. */
 struct io_handle listen_here(struct rig *rig, struct io_address *address);
+/* An address where somebody listened and nobody does; it stays bound, so that no other process can. Returns
+ * the descriptor to close, or -1 (fake). */
+int refuse_here(struct rig *rig, struct io_address *address);
 void pair_open(struct rig *rig, struct io_handle *client, struct io_handle *server);
 void socket_close(struct rig *rig, struct io_handle socket);
 /* Whole; returns the first error. */

@@ -206,8 +206,7 @@ static void test_error_shows_as_ready(void **state)
     struct probe polling;
     struct io_address address;
     rig_open(&rig);
-    struct io_handle listener = listen_here(&rig, &address);
-    io_listener_close(rig.io, listener);
+    int bound = refuse_here(&rig, &address);
     rig_turn(&rig);
     int fd = io_foreign_open(rig.loop, AF_INET, SOCK_STREAM, 0);
     assert_true(fd >= 0);
@@ -219,6 +218,7 @@ static void test_error_shows_as_ready(void **state)
     assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
     assert_int_equal(error, ECONNREFUSED);
     io_foreign_close(rig.loop, fd);
+    close(bound);
     rig_close(&rig);
 }
 

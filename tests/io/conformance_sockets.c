@@ -39,12 +39,13 @@ static void test_connect_refused(void **state)
     struct probe connecting;
     struct io_address address;
     rig_open(&rig);
-    struct io_handle listener = listen_here(&rig, &address);
-    io_listener_close(rig.io, listener);
+    int bound = refuse_here(&rig, &address);
     rig_turn(&rig);
     io_connect(rig.loop, probe_start(&rig, &connecting), &address);
     assert_int_equal(probe_wait(&connecting), -ECONNREFUSED);
     assert_false(io_handle_valid(connecting.op.handle));
+    if (bound >= 0)
+        close(bound);
     rig_close(&rig);
 }
 

@@ -309,7 +309,7 @@ static void test_linger_saves_the_answer(void **state)
     pair_open(&rig, &client, &server);
     assert_int_equal(send_whole(&rig, client, "begin", 5), 5);
     assert_int_equal(send_whole(&rig, server, "413", 3), 3);
-    io_linger(rig.loop, probe_start(&rig, &lingering), server, 5 * NS_PER_S, 10 << 20);
+    io_linger(rig.loop, probe_start(&rig, &lingering), server, 3600 * NS_PER_S, 10 << 20);
     assert_int_equal(send_whole(&rig, client, data, LEN), LEN);
     assert_int_equal(recv_whole(&rig, client, got, sizeof got), 3);
     assert_int_equal(recv_whole(&rig, client, got, sizeof got), 0);
@@ -332,7 +332,7 @@ static void test_linger_is_bounded_in_time(void **state)
     io_linger(rig.loop, probe_start(&rig, &lingering), server, 30 * NS_PER_MS, 1 << 20);
     probe_wait(&lingering);
     assert_true(io_now_ns(rig.loop) >= start + 30 * NS_PER_MS);
-    assert_true(io_now_ns(rig.loop) < start + 5 * NS_PER_S);
+    assert_true(io_now_ns(rig.loop) < start + 30 * NS_PER_S);
     socket_close(&rig, client);
     rig_close(&rig);
 }

@@ -117,7 +117,7 @@ static struct io_op *again(struct session *session)
 
 static int64_t finish(struct session *session)
 {
-    uint64_t give_up = clock_monotonic_ns() + 10 * NS_PER_S;
+    uint64_t give_up = clock_monotonic_ns() + 60 * NS_PER_S;
     while (!session->done && clock_monotonic_ns() < give_up)
         io_loop_turn(session->loop, 20 * NS_PER_MS);
     return session->done ? session->op.result : -ETIMEDOUT;

@@ -74,7 +74,7 @@ static void set_up(struct stage *stage, enum io_choice choice)
         .caching = {.enabled = true, .ttl_s = 3600},
         .max_item_bytes = UINT64_MAX};
     stage->settings = (struct settings){
-        .server = {.first_byte_timeout_ns = 1000000000, .max_concurrent_requests = 10},
+        .server = {.first_byte_timeout_ns = UINT64_C(60000000000), .max_concurrent_requests = 10},
         .buckets = &stage->bucket,
         .bucket_count = 1,
         .cache = {.enabled = true, .memory = true, .memory_item_bytes = UINT64_MAX, .chunk_bytes = 262144}};

@@ -64,11 +64,11 @@ def examples(prefix, folder, libraries):
 def example(command, path, driver, cache, env):
     cache.unlink(missing_ok=True)
     arguments = [cache, path] if path.stem == "memo" else [cache]
-    said = run([*command, *arguments], env=env, timeout=60)
+    said = run([*command, *arguments], env=env, timeout=180)
     print(f"{path.stem}, {driver}: {said}", end="")
     if path.stem == "memo":
         check("(counted)" in said, "the memo remembers what it never saw")
-        again = run([*command, *arguments], env=env, timeout=60)
+        again = run([*command, *arguments], env=env, timeout=180)
         check("(remembered)" in again, f"the memo forgot: {again}")
 
 

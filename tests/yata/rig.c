@@ -45,7 +45,7 @@ void rig_init(struct rig *rig)
         .device_count = 1,
         .memory_bytes = 16 * RIG_MIB,
         .driven = rig_is_fake() || (loop != NULL && strcmp(loop, "driven") == 0),
-        .timeout_ms = 20000,
+        .timeout_ms = 120000,
         .event = on_event,
         .event_context = rig};
 }
@@ -64,7 +64,7 @@ int rig_open(struct rig *rig)
 
 void rig_close(struct rig *rig)
 {
-    assert_int_equal(yata_close(rig->yata, 20000), 0);
+    assert_int_equal(yata_close(rig->yata, 120000), 0);
     rig->yata = NULL;
 }
 
@@ -145,6 +145,9 @@ void rig_forget_memory(struct rig *rig)
 {
     unsigned count = 3 * (unsigned)(rig->config.memory_bytes / (128 << 10));
     rig_settle(rig);
+    /* Once round the loop: by then it has let go of what it had just written. */
+    struct yata_value *none;
+    assert_int_equal(yata_value_open_wait(rig->yata, "\1 none", 6, &none), YATA_MISSING);
     for (unsigned i = 0; i < count; i++)
         put_filler(rig, i);
     for (unsigned i = 0; i < count; i++)

@@ -342,11 +342,14 @@ static void close_with_all_under_way(void **state)
             assert_int_equal(result, 0);
         }
         assert_int_equal(yata_put_write(put, bytes, sizeof bytes, on_done, &written), 0);
-        assert_int_equal(yata_put_write(put, bytes, 1, on_done, &written), -EBUSY);
-        assert_int_equal(yata_put_end(put, on_done, &written), -EBUSY);
+        struct answer again = {0};
+        int busy = yata_put_write(put, bytes, 1, on_done, &again);
+        assert_true(busy == -EBUSY || (busy == 0 && !rig.config.driven)); /* a loop of its own may be quick */
+        if (rig.config.driven)
+            assert_int_equal(yata_put_end(put, on_done, &written), -EBUSY);
         if (round % 3 == 1)
             rig_pause(&rig);
-        assert_int_equal(yata_close(rig.yata, 20000), 0);
+        assert_int_equal(yata_close(rig.yata, 120000), 0);
         for (unsigned i = 0; i < CALLS; i++) {
             assert_int_equal(answers[i].count, 1);
             assert_true(answers[i].result >= 0 || answers[i].result == YATA_CANCELED ||
@@ -357,6 +360,7 @@ static void close_with_all_under_way(void **state)
             yata_view_release(&answers[i].view);
         }
         assert_int_equal(written.count, 1);
+        assert_int_equal(again.count, busy == 0);
         /* What is held is good after the close; more can't be had. */
         rig_check_view(held, 2);
         yata_view_release(&held);

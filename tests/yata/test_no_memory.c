@@ -196,7 +196,7 @@ static void close_in_the_middle(struct story *story)
         asked[key] = yata_get(yata, names[key], strlen(names[key]), 0, 1000, on_view, &gets[key]) == 0;
     }
     bool flushes = yata_flush(yata, on_done, &flushed) == 0;
-    (void)went_well(yata_close(yata, 20000));
+    (void)went_well(yata_close(yata, 120000));
     assert_int_equal(flushed.count, flushes);
     for (unsigned key = 0; key < KEYS; key++) {
         assert_int_equal(puts[key].count, began[key]);
@@ -215,7 +215,7 @@ static void live(struct story *story, unsigned life)
     (void)went_well(yata_flush_wait(story->rig.yata));
     (void)rig_stats(&story->rig);
     if (life < LIVES - 1)
-        (void)went_well(yata_close(story->rig.yata, 20000));
+        (void)went_well(yata_close(story->rig.yata, 120000));
     else
         close_in_the_middle(story);
 }
@@ -251,7 +251,7 @@ static uint64_t tell(uint64_t first, uint64_t count, unsigned timeout_ms, bool d
     put_whole(&story, CHUNKED);
     assert_int_equal(story.floor[CHUNKED], story.put[CHUNKED]);
     get_copy(&story, CHUNKED);
-    assert_int_equal(yata_close(rig->yata, 20000), 0);
+    assert_int_equal(yata_close(rig->yata, 120000), 0);
     rig_deinit(rig);
     return calls;
 }

@@ -393,8 +393,13 @@ static void admitted_by_a_read(void **state)
     await_disk_items(&rig, 4);
     assert_int_equal(yata_peek_copy(rig.yata, "small", 5, 0, bytes, sizeof bytes, NULL), 1000);
     await_disk_items(&rig, 5);
-    assert_int_equal(yata_peek(rig.yata, "k2", 2, 0, 10, &view), 0);
-    yata_view_release(&view);
+    for (unsigned i = 0; rig_stats(&rig).disk_items < 7;
+         i++) { /* a hit is lost while the loop takes others */
+        assert_true(i < 30000);
+        assert_int_equal(yata_peek(rig.yata, "k2", 2, 0, 10, &view), 0);
+        yata_view_release(&view);
+        rig_pause(&rig);
+    }
     await_disk_items(&rig, 7);
     answer = (struct answer){0};
     assert_int_equal(yata_value_open(rig.yata, "k3", 2, on_value, &answer), 0);
