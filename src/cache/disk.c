@@ -182,11 +182,14 @@ uint64_t disk_next_sequence(struct disk *disk)
 
 /* ---- putting ---- */
 
-static void forget(struct device *device, uint64_t hash)
+/* Also what is older, by its number, and has not been handed over yet. */
+static void forget(struct device *device, uint64_t hash, uint64_t sequence)
 {
     if (device->index == NULL)
         return;
+    uint64_t *recent = &device->recent[hash % RECENT_SLOTS];
     pthread_mutex_lock(&device->lock);
+    *recent = sequence > *recent ? sequence : *recent;
     device_forget(device, hash);
     pthread_mutex_unlock(&device->lock);
 }
@@ -225,22 +228,19 @@ static int admit(struct disk *disk, struct device *device, const struct item *it
     return 0;
 }
 
-/* Under lock: whether something newer of this key has been put already. Where it is another key that shares
- * the slot, memory holds our item, and it is written as of now: what is newer leaves memory, or takes its
- * place there, before it is handed over here. */
-static bool superseded(struct device *device, struct writing *entry)
+/* Under lock: whether something newer of this key has been put already. Where it was another key, which
+ * shares the slot, memory still holds our item: what is newer leaves memory, or takes its place there, before
+ * it is handed over here. */
+static bool superseded(struct device *device, const struct writing *entry)
 {
     uint64_t *recent = &device->recent[entry->hash % RECENT_SLOTS];
-    if (entry->sequence < *recent) {
-        if (!memory_holds(device->disk->memory, entry->item))
-            return true;
-        entry->sequence = disk_next_sequence(device->disk);
-    }
+    if (entry->sequence < *recent)
+        return !memory_holds(device->disk->memory, entry->item);
     *recent = entry->sequence;
     return false;
 }
 
-bool disk_hand_over(struct device *device, struct disk_worker *worker, struct writing *entry)
+int disk_hand_over(struct device *device, struct disk_worker *worker, struct writing *entry)
 {
     uint64_t now_ns = io_now_ns(worker->loop);
     struct append append;
@@ -250,11 +250,12 @@ bool disk_hand_over(struct device *device, struct disk_worker *worker, struct wr
     pthread_mutex_lock(&device->lock);
     if (entry->hit && !memory_holds(device->disk->memory, entry->item)) {
         pthread_mutex_unlock(&device->lock); /* what is here is newer and stays */
-        return false;
+        return E_MISSING;
     }
     if (entry->item == NULL)
         entry->sequence = disk_next_sequence(device->disk);
-    bool taken = device_in_service(device) && (entry->hit || !superseded(device, entry));
+    bool in_service = device_in_service(device);
+    bool taken = in_service && (entry->hit || !superseded(device, entry));
     device_hide(device, entry->hash);
     if (!taken || entry->item == NULL)
         device_note(device, entry->hash);
@@ -269,7 +270,7 @@ bool disk_hand_over(struct device *device, struct disk_worker *worker, struct wr
     pthread_mutex_unlock(&device->lock);
     if (taken)
         append_finish(device, worker, entry, &append);
-    return taken;
+    return taken ? 0 : in_service ? E_CHANGED : E_UNSUPPORTED;
 }
 
 /* An admitted item. */
@@ -282,19 +283,19 @@ static int write_item(
     struct writing *entry = writing_create(item, key.kind, key.bytes);
     if (entry == NULL) {
         if (!hit)
-            forget(device, hash);
+            forget(device, hash, item_sequence(item));
         return E_EXHAUSTED;
     }
     uint32_t len = entry->item_len, value_len = entry->value_len;
     entry->hash = hash;
     entry->stored_ns = io_wall_ns(worker->loop);
     entry->hit = hit;
-    if (!disk_hand_over(device, worker, entry)) {
-        bool out = !device_in_service(device);
+    int result = disk_hand_over(device, worker, entry);
+    if (result < 0) {
         if (!hit)
-            counter_add(out ? &counters->dropped_device : &counters->dropped_full, 1);
+            counter_add(result == E_CHANGED ? &counters->dropped_full : &counters->dropped_device, 1);
         writing_destroy(entry);
-        return hit ? E_MISSING : out ? E_UNSUPPORTED : E_CHANGED;
+        return result;
     }
     counter_add(&counters->puts, 1);
     counter_add(&counters->put_bytes, len);
@@ -319,7 +320,7 @@ int disk_put(struct disk *disk, struct io_loop *loop, struct item *item, uint64_
     int result = admit(disk, device, item, asked != 0 ? asked : hash, false, io_now_ns(loop));
     if (result == 0)
         return write_item(device, worker, item, hash, false);
-    forget(device, hash);
+    forget(device, hash, item_sequence(item));
     if (result == E_REFUSED)
         item_await_hit(item); /* after forgetting, which would undo the write that follows the hit */
     return result;
@@ -348,7 +349,7 @@ void disk_forget(struct disk *disk, struct item_key key)
 {
     struct device *device = disk_owner(disk, key);
     if (device != NULL)
-        forget(device, device_hash(device, key.kind, key.bytes));
+        forget(device, device_hash(device, key.kind, key.bytes), disk_next_sequence(disk));
 }
 
 /* ---- getting ---- */

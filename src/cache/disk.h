@@ -77,7 +77,7 @@ void disk_leave(struct disk *disk, struct io_loop *loop, void (*done)(void *cont
 uint64_t disk_next_sequence(struct disk *disk);
 
 /* Hands a complete, whole item over for writing; takes a reference until it is on disk. Its sequence is the
- * item's, or a later one. `asked`: by which hash admission knows a second request; the same each time the
+ * item's. `asked`: by which hash admission knows a second request; the same each time the
  * item is made anew, where its key is not; 0: by its key. Returns 0, or why it was not admitted (E_EXHAUSTED,
  * E_REFUSED by admission, E_UNSUPPORTED: no device, E_CHANGED: memory does not hold it, and something newer
  * may have been put); all counted. What is refused awaits its hit (item.h). */

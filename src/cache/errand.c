@@ -111,7 +111,7 @@ static struct writing *remove_record(
 
 static void give(struct device *device, struct disk_worker *worker, struct writing *entry)
 {
-    if (!disk_hand_over(device, worker, entry))
+    if (disk_hand_over(device, worker, entry) < 0)
         writing_destroy(entry);
 }
 

@@ -16,7 +16,7 @@
 
 #define BLANK_BYTES (1u << 20)
 
-#define LOCK_TRIES 100
+#define LOCK_TRIES 60
 #define LOCK_RETRY_NS (100 * NS_PER_MS)
 
 static void opening_destroy(struct opening *opening)

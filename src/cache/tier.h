@@ -58,6 +58,7 @@ struct disk {
 struct disk_worker *disk_worker(struct disk *disk, const struct io_loop *loop);
 /* The device that a key belongs to, NULL when that one is away. */
 struct device *disk_owner(struct disk *disk, struct item_key key);
-/* Gives the entry, of an item or a remove record, to the log. False: it was not taken, the caller destroys
- * it. */
-bool disk_hand_over(struct device *device, struct disk_worker *worker, struct writing *entry);
+/* Gives the entry, of an item or a remove record, to the log. Below 0 it was not taken, and the caller
+ * destroys it: E_UNSUPPORTED (the device is out), E_CHANGED (something newer has been put), E_MISSING (of a
+ * hit: memory holds it no more). */
+int disk_hand_over(struct device *device, struct disk_worker *worker, struct writing *entry);

@@ -133,11 +133,13 @@ static int hand_over(struct yata_put *put)
     return written(put, result);
 }
 
-/* The disk tells by memory, which may have evicted it meanwhile, whether anything newer has been put. */
+/* Our reference keeps it from eviction: what memory does not hold was replaced or removed meanwhile. */
 static int hand_over_again(struct yata_put *put)
 {
-    if (!memory_holds(put->yata->memory, put->unsent))
-        memory_insert(put->yata->memory, put->unsent, item_sequence(put->unsent));
+    if (!memory_holds(put->yata->memory, put->unsent)) {
+        item_unref(&put->unsent);
+        return 0;
+    }
     return written(put, disk_put(put->yata->disk, put->loop->io_loop, put->unsent, 0));
 }
 
