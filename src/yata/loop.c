@@ -69,7 +69,8 @@ static void retry_stalled(struct io_op *op)
 static void request_begin(struct request *request)
 {
     struct loop *loop = request->loop;
-    request->deadline_ns = io_now_ns(loop->io_loop) + loop->yata->timeout_ns;
+    /* Not io_now_ns(): a program that turns the loop itself may have waited elsewhere since the last turn. */
+    request->deadline_ns = io_clock_ns(loop->io_loop) + loop->yata->timeout_ns;
     list_push_back(&loop->under_way, &request->node);
     if (atomic_load(&loop->yata->closing)) {
         fail(request, E_CANCELED);

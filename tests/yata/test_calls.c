@@ -415,6 +415,23 @@ static void stalled_disk(void **state)
     end(&rig);
 }
 
+/* The time of a call counts from the call, not from the last turn. */
+static void a_program_that_waited_elsewhere(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    if (!rig_is_fake())
+        skip();
+    rig.config.timeout_ms = 500;
+    assert_int_equal(rig_open(&rig), 0);
+    assert_int_equal(rig_put(&rig, "key", 1, 1000000), 0);
+    rig_forget_memory(&rig);
+    fake_clock_advance(rig.yata->io, 60 * NS_PER_S);
+    assert_int_equal(rig_get(&rig, "key", 1, 1000000), 0);
+    end(&rig);
+}
+
 /* Closing does not wait for ever; what is stalled is left to the process. */
 static struct yata *abandoned;
 
@@ -450,6 +467,6 @@ int main(void)
         cmocka_unit_test(files_that_are_not_ours), cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(callbacks_call), cmocka_unit_test(a_loop_of_the_program),
         cmocka_unit_test(close_with_all_under_way), cmocka_unit_test(stalled_disk),
-        cmocka_unit_test(close_while_stalled)};
+        cmocka_unit_test(a_program_that_waited_elsewhere), cmocka_unit_test(close_while_stalled)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
