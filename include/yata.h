@@ -131,7 +131,7 @@ struct yata_config {
 /* Opens the devices; waits for that, not for recovery: until YATA_EVENT_RECOVERED only what was put since is
  * found. *yata is for yata_close. Fails when the driver can't be had, with -EINVAL for a bad configuration,
  * -ENOMEM, or when no device is usable, with the first one's reason (-EBUSY: another process has it,
- * still after 10 s, since the kernel may keep a killed one's lock for a while; YATA_FOREIGN; -EACCES ...).
+ * still after 6 s, since the kernel may keep a killed one's lock for a while; YATA_FOREIGN; -EACCES ...).
  * Some unusable devices among usable ones are told by events only, and their keys are misses. When it fails,
  * all that was begun is undone first; a device that stalls meanwhile is given 20 s, then memory is left to
  * the process. */
