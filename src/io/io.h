@@ -290,8 +290,8 @@ void io_file_close(struct io_loop *loop, struct io_op *op, struct io_handle file
 /* ---- timers, messages, work ---- */
 
 /* Fires at deadline_ns of io_now_ns(), never early: result 0; -ECANCELED if cancelled. Nothing else, whatever
- * memory there is. After a standstill of the loop's thread (200 ms and more), up to 100 ms later: what came
- * meanwhile is handed on first. */
+ * memory there is. After a standstill of the loop's thread (200 ms and more), in the first turn from 100 ms
+ * later on: what came meanwhile is handed on first. */
 void io_timer(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns);
 /* Moves the deadline of a timer in flight; cheap (no system call). */
 void io_timer_move(struct io_loop *loop, struct io_op *op, uint64_t deadline_ns);

@@ -86,6 +86,7 @@ int io_loop_create(struct io *io, struct io_loop **created)
     for (unsigned i = 0; i < loop->buffers.count && loop->driver->buffer_free != NULL; i++)
         loop->driver->buffer_free(loop, i);
     update_clock(loop);
+    loop->timers.looked_ns = loop->now_ns;
     link_loop(io, loop);
     *created = loop;
     return 0;

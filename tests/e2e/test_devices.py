@@ -23,6 +23,8 @@ OBJECTS, SIZE = 120, 700_000  # more than the device holds, and several times wh
 MEMORY_MB, DEVICE_MB = 16, 64
 PATIENCE = 18  # seconds for an answer: 2 until it does without the disk, twice, and a busy machine; a stall takes 20
 
+DISKS_STALL = True  # on purpose
+
 pytestmark = pytest.mark.skipif(os.environ.get("YATA_SLOW_BUILD") == "1", reason="timing; the release build runs it")
 
 

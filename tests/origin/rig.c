@@ -63,7 +63,7 @@ const char *rig_log(struct rig *rig)
     return text;
 }
 
-/* And a turn that begins when the time is over: what came due while this thread did not run happens, too. */
+/* And one turn that begins when the time is over. */
 void rig_turn_for(struct rig *rig, uint64_t ns)
 {
     uint64_t end_ns = clock_monotonic_ns() + ns;
