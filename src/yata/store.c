@@ -54,13 +54,14 @@ static bool is_set(struct yata *yata, const bool *flag)
     return flag != NULL ? *flag : atomic_load(&yata->under_way) == 0;
 }
 
+/* One turn at the least: who is told that time is over has had its callbacks. */
 static bool await_by_turns(struct yata *yata, struct loop *loop, const bool *flag, uint64_t deadline_ns)
 {
-    for (;;) {
+    for (bool turned = false;; turned = true) {
         pthread_mutex_lock(&yata->lock);
         bool set = is_set(yata, flag);
         pthread_mutex_unlock(&yata->lock);
-        if (set || clock_monotonic_ns() >= deadline_ns)
+        if (set || (turned && clock_monotonic_ns() >= deadline_ns))
             return set;
         loop_turn(loop, WAIT_STEP_NS);
     }

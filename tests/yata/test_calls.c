@@ -433,11 +433,10 @@ static void a_program_that_waited_elsewhere(void **state)
 }
 
 /* Closing does not wait for ever; what is stalled is left to the process. */
-static struct yata *abandoned;
+static struct yata *abandoned[2];
 
-static void close_while_stalled(void **state)
+static void close_within(unsigned timeout_ms, struct yata **left)
 {
-    (void)state;
     struct rig rig;
     rig_init(&rig);
     if (!rig_is_fake())
@@ -450,12 +449,25 @@ static void close_while_stalled(void **state)
     assert_int_equal(yata_get(rig.yata, "key", 3, 0, YATA_TO_END, on_view, &got), 0);
     assert_int_equal(rig_put(&rig, "key", 2, 1000), 0);
     assert_int_equal(yata_flush(rig.yata, on_done, &flushed), 0);
-    rig_pause(&rig);
-    abandoned = rig.yata;
-    assert_int_equal(yata_close(rig.yata, 300), YATA_TIMEOUT);
+    if (timeout_ms > 0)
+        rig_pause(&rig);
+    *left = rig.yata;
+    assert_int_equal(yata_close(rig.yata, timeout_ms), YATA_TIMEOUT);
     assert_int_equal(got.count, 1);
     assert_int_equal(got.result, YATA_CANCELED);
     assert_int_equal(flushed.count, 1);
+}
+
+static void close_while_stalled(void **state)
+{
+    (void)state;
+    close_within(300, &abandoned[0]);
+}
+
+static void close_at_once(void **state)
+{
+    (void)state;
+    close_within(0, &abandoned[1]);
 }
 
 int main(void)
@@ -467,6 +479,7 @@ int main(void)
         cmocka_unit_test(files_that_are_not_ours), cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(callbacks_call), cmocka_unit_test(a_loop_of_the_program),
         cmocka_unit_test(close_with_all_under_way), cmocka_unit_test(stalled_disk),
-        cmocka_unit_test(a_program_that_waited_elsewhere), cmocka_unit_test(close_while_stalled)};
+        cmocka_unit_test(a_program_that_waited_elsewhere), cmocka_unit_test(close_while_stalled),
+        cmocka_unit_test(close_at_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
