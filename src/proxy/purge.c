@@ -1,6 +1,11 @@
+/*
+ * What the cache answers to is not the purge, which ends with its answer, but a `struct durable`: on a disk
+ * that stands still the answer comes first.
+ */
 #include "proxy/purge.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/error.h"
 #include "cache/purge.h"
@@ -8,37 +13,71 @@
 #include "proxy/tags.h"
 #include "proxy/worker.h"
 
-static void purged(void *context, int result)
+struct durable {
+    struct proxy_purge *purge; /* NULL: it has been answered */
+    unsigned pending;          /* what the cache was told and has not answered yet */
+    struct io_op timer;
+};
+
+static void answer(struct durable *durable, int result)
 {
-    struct proxy_purge *purge = context;
+    struct proxy_purge *purge = durable->purge;
+    durable->purge = NULL;
+    if (purge == NULL)
+        return;
     if (result < 0)
         purge->result = result;
-    if (--purge->pending > 0)
-        return;
     marks_clear(purge->proxy->marks);
     purge->done(purge);
+}
+
+static void time_over(struct io_op *op)
+{
+    struct durable *durable = CONTAINER_OF(op, struct durable, timer);
+    if (durable->pending > 0)
+        answer(durable, E_TIMEOUT);
+    else
+        free(durable);
+}
+
+static void purged(void *context, int result)
+{
+    struct durable *durable = context;
+    struct proxy_purge *purge = durable->purge;
+    if (purge && result < 0)
+        purge->result = result;
+    if (--durable->pending > 0)
+        return;
+    if (purge && io_op_busy(&durable->timer))
+        io_cancel(purge->loop, &durable->timer); /* its end frees */
+    answer(durable, 0);
+    if (!io_op_busy(&durable->timer))
+        free(durable);
+}
+
+static int begun(struct proxy_purge *purge, uint64_t sequence)
+{
+    struct durable *durable = purge->durable;
+    if (sequence == 0)
+        return -ENOMEM;
+    durable->pending++;
+    purge->sequence = sequence;
+    if (!io_op_busy(&durable->timer))
+        io_timer(purge->loop, &durable->timer, io_now_ns(purge->loop) + PURGE_DURABLE_NS);
+    return 0;
 }
 
 static int purge_now(struct proxy_purge *purge, const struct purge *what)
 {
     bool widened;
-    uint64_t sequence = cache_purge(purge->proxy->cache, purge->loop, what, &widened, purged, purge);
-    if (sequence == 0)
-        return -ENOMEM;
-    purge->pending++;
-    purge->sequence = sequence;
-    purge->widened = purge->widened || widened;
-    return 0;
+    uint64_t sequence = cache_purge(purge->proxy->cache, purge->loop, what, &widened, purged, purge->durable);
+    purge->widened = purge->widened || (sequence > 0 && widened);
+    return begun(purge, sequence);
 }
 
 static int purge_object_now(struct proxy_purge *purge, struct bytes object)
 {
-    uint64_t sequence = cache_purge_object(purge->proxy->cache, purge->loop, object, purged, purge);
-    if (sequence == 0)
-        return -ENOMEM;
-    purge->pending++;
-    purge->sequence = sequence;
-    return 0;
+    return begun(purge, cache_purge_object(purge->proxy->cache, purge->loop, object, purged, purge->durable));
 }
 
 /* ---- one object ---- */
@@ -74,8 +113,9 @@ static void found(struct find *find, struct item *item)
     item_unref(&item);
     purge->is_told = !find->unknown;
     purge->vary = find->vary;
-    purge->pending++; /* so that a failure ends as an answer does */
-    purged(purge, purge_found(purge));
+    struct durable *durable = purge->durable;
+    durable->pending++; /* so that a failure ends as an answer does */
+    purged(durable, purge_found(purge));
 }
 
 /* Endpoint, bucket and the beginning of a key, in place. A generic origin's keys are paths: the slash that
@@ -132,7 +172,7 @@ static int purge_each_bucket(struct proxy_purge *purge)
     int result = 0;
     for (unsigned i = 0; i < proxy->bucket_count && result == 0; i++)
         result = purge_many(purge, &proxy->buckets[i]);
-    if (result < 0 && purge->pending > 0) {
+    if (result < 0 && purge->durable->pending > 0) {
         purge->result = result;
         return 0;
     }
@@ -151,13 +191,20 @@ int proxy_purge(struct proxy *proxy, struct io_loop *loop, struct proxy_purge *p
     purge->proxy = proxy;
     purge->loop = loop;
     purge->was_stored = purge->widened = purge->is_told = false;
-    purge->pending = 0;
     purge->result = 0;
     vary_init(&purge->vary);
+    struct durable *durable = purge->durable = calloc(1, sizeof *durable);
+    if (durable == NULL)
+        return -ENOMEM;
+    durable->purge = purge;
+    io_op_init(&durable->timer, time_over);
     counter_add(&proxy->stats.purges[purge->soft], 1);
-    if (purge->key.len > 0)
-        return purge_object(purge, bucket);
-    return bucket == NULL && purge->prefix.len > 0 ? purge_each_bucket(purge) : purge_many(purge, bucket);
+    int result = purge->key.len > 0                        ? purge_object(purge, bucket)
+                 : bucket == NULL && purge->prefix.len > 0 ? purge_each_bucket(purge)
+                                                           : purge_many(purge, bucket);
+    if (result < 0)
+        free(durable);
+    return result;
 }
 
 /* ---- S3 buckets ---- */

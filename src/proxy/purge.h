@@ -10,7 +10,12 @@
  */
 #pragma once
 
+#include "base/clock.h"
 #include "proxy/find.h"
+
+/* A purge that is not on disk by then is answered with E_TIMEOUT: it is in force, and may yet become durable.
+ */
+#define PURGE_DURABLE_NS (30 * NS_PER_S)
 
 struct proxy_purge {
     /* What; valid until done. */
@@ -21,7 +26,7 @@ struct proxy_purge {
     void (*done)(struct proxy_purge *purge);
 
     /* The answer: 0; -ENOMEM: it was not done, or not all of it; else why it is in force until the restart
-     * only. */
+     * only, as far as is known. */
     int result;
     uint64_t sequence;
     bool widened; /* older purges now hide more than was asked for */
@@ -37,7 +42,7 @@ struct proxy_purge {
     struct proxy *proxy;
     struct io_loop *loop;
     struct find find;
-    unsigned pending;
+    struct durable *durable;
     size_t identity_len;
     uint8_t identity[ITEM_KEY_MAX];
 };

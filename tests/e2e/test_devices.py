@@ -206,6 +206,11 @@ def purged_while_it_stalls(folder, origin):
             status, _, body = purging.result(30)
         answer = json.loads(body)
         assert status == 200 and answer["durable"] and "stored" not in answer, answer
+        fs.rule("all stall")
+        status, _, body = row.ours.admin("/admin/cache/purge/o", {"Content-Type": "application/json"}, "POST", "")
+        answer = json.loads(body)
+        assert status == 503 and answer["durable"] is False, "it does not wait for ever"
+        fs.rule()
         assert info(key)[1]["stored"] is False
         row.back()
 
