@@ -89,6 +89,7 @@ const char *admin_purge_parse(struct admin_purge *purge, struct bytes below, str
     struct proxy_purge *what = &purge->purge;
     what->bucket = what->key = what->prefix = what->tag = what->host = what->query = (struct bytes){0};
     what->soft = false;
+    what->durable_until_ns = 0;
     const char *why = parse_path(purge, below);
     if (why == NULL)
         why = parse_body(purge, body);

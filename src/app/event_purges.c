@@ -62,6 +62,7 @@ static void start_one(struct event_purges *purges, struct event_purge *purge)
 {
     purge->purge.prefix = purge->purge.tag = purge->purge.host = purge->purge.query = (struct bytes){0};
     purge->purge.soft = false;
+    purge->purge.durable_until_ns = purges->durable_until_ns;
     purge->purge.done = purge_done;
     purge->batch = purges;
     purge->running = true;
@@ -88,6 +89,7 @@ void event_purges_start(struct event_purges *purges)
 {
     CHECK(purges->done && purges->events);
     purges->result = 0;
+    purges->durable_until_ns = io_now_ns(purges->loop) + PURGE_DURABLE_NS; /* of all of them */
     purges->purged = purges->unknown = purges->at = purges->next_entry = purges->running = 0;
     purges->entered = false;
     for (unsigned i = 0; i < EVENT_PURGES_AT_ONCE; i++)

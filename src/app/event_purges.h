@@ -36,6 +36,7 @@ struct event_purges {
 
     /* The call's own. */
     unsigned at, next_entry, running;
+    uint64_t durable_until_ns;
     bool entered;
     struct event_purge slots[EVENT_PURGES_AT_ONCE];
 };

@@ -465,7 +465,7 @@ int cache_put(struct cache *cache, struct io_loop *loop, struct item *item, unsi
     if (where & CACHE_PUT_DISK)
         result = disk_put(cache->disk, loop, item, asked); /* dropped ones are counted there */
     else
-        disk_forget(cache->disk, item_key(item));
+        disk_forget(cache->disk, item_key(item), sequence);
     /* Who asks from now on must not be answered by a read that began before, even if memory has evicted the
      * item again. */
     unjoin(cache, item_key(item));
@@ -588,7 +588,7 @@ void cache_forget(struct cache *cache, struct item_key key)
     memory_remove(cache->memory, key, UINT64_MAX);
     if (cache->disk == NULL)
         return;
-    disk_forget(cache->disk, key);
+    disk_forget(cache->disk, key, disk_next_sequence(cache->disk));
     unjoin(cache, key);
     memory_remove(cache->memory, key, UINT64_MAX);
 }

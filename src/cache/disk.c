@@ -345,11 +345,11 @@ struct purges *disk_purges(struct disk *disk)
     return disk->purges;
 }
 
-void disk_forget(struct disk *disk, struct item_key key)
+void disk_forget(struct disk *disk, struct item_key key, uint64_t sequence)
 {
     struct device *device = disk_owner(disk, key);
     if (device != NULL)
-        forget(device, device_hash(device, key.kind, key.bytes), disk_next_sequence(disk));
+        forget(device, device_hash(device, key.kind, key.bytes), sequence);
 }
 
 /* ---- getting ---- */

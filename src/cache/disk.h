@@ -123,8 +123,9 @@ MUST_CHECK uint64_t disk_purge_object(struct disk *disk, struct io_loop *loop, s
     void (*done)(void *context, int result), void *context);
 struct purges *disk_purges(struct disk *disk);
 
-/* The same without a record: out of the index, for items found wrong. It may be found again after a crash. */
-void disk_forget(struct disk *disk, struct item_key key);
+/* The same without a record: out of the index, and what is older than the sequence is not put any more. It
+ * may be found again after a crash. */
+void disk_forget(struct disk *disk, struct item_key key, uint64_t sequence);
 /* Everything put before this call is durable at done. -ENOMEM as above. */
 MUST_CHECK int disk_flush(
     struct disk *disk, struct io_loop *loop, void (*done)(void *context, int result), void *context);

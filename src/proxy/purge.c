@@ -34,10 +34,10 @@ static void answer(struct durable *durable, int result)
 static void time_over(struct io_op *op)
 {
     struct durable *durable = CONTAINER_OF(op, struct durable, timer);
-    if (durable->pending > 0)
-        answer(durable, E_TIMEOUT);
-    else
+    if (durable->pending == 0)
         free(durable);
+    else if (op->result == 0)
+        answer(durable, E_TIMEOUT);
 }
 
 static void purged(void *context, int result)
@@ -62,8 +62,10 @@ static int begun(struct proxy_purge *purge, uint64_t sequence)
         return -ENOMEM;
     durable->pending++;
     purge->sequence = sequence;
+    uint64_t until_ns = purge->durable_until_ns;
     if (!io_op_busy(&durable->timer))
-        io_timer(purge->loop, &durable->timer, io_now_ns(purge->loop) + PURGE_DURABLE_NS);
+        io_timer(purge->loop, &durable->timer,
+            until_ns > 0 ? until_ns : io_now_ns(purge->loop) + PURGE_DURABLE_NS);
     return 0;
 }
 

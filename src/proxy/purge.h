@@ -15,7 +15,7 @@
 
 /* A purge that is not on disk by then is answered with E_TIMEOUT: it is in force, and may yet become durable.
  */
-#define PURGE_DURABLE_NS (30 * NS_PER_S)
+#define PURGE_DURABLE_NS (10 * NS_PER_S)
 
 struct proxy_purge {
     /* What; valid until done. */
@@ -23,6 +23,7 @@ struct proxy_purge {
     struct bytes host, query; /* with a key: of which representation it is told what was stored (find.h) */
     struct bytes prefix, tag; /* without a key: of keys, in all configured buckets; of tags.h */
     bool soft;
+    uint64_t durable_until_ns; /* 0: PURGE_DURABLE_NS from now */
     void (*done)(struct proxy_purge *purge);
 
     /* The answer: 0; -ENOMEM: it was not done, or not all of it; else why it is in force until the restart

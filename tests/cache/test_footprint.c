@@ -341,7 +341,7 @@ static void recovering(void **state)
     uint64_t limit = stage_stats(&stage).memory_limit_bytes, most = 0, sum = footprint(&stage).recovering;
     uint8_t buf[64];
     for (unsigned i = 0; i < DEVICE_FORGOTTEN_MAX; i++)
-        disk_forget(stage.disk, stage_key(1000000 + i, buf));
+        disk_forget(stage.disk, stage_key(1000000 + i, buf), disk_next_sequence(stage.disk));
     gate(false);
     while (stage_stats(&stage).recovering > 0) {
         most = held() > most ? held() : most;

@@ -81,7 +81,7 @@ MUTATIONS = {
     "a removed item stays in the index": [
         ("disk.c", "    device_hide(device, entry->hash);\n    if (!taken", "    if (!taken")],
     "a remove leaves no record": [
-        ("errand.c", "    give(device, worker, entry);\n    flush_one", "    disk_forget(disk, key);\n    writing_destroy(entry);\n    flush_one")],
+        ("errand.c", "    give(device, worker, entry);\n    flush_one", "    disk_forget(disk, key, disk_next_sequence(disk));\n    writing_destroy(entry);\n    flush_one")],
     "a purge is durable although a device is away": [
         ("errand.c", "record(device, worker, kind, key, sequence) : E_UNSUPPORTED;", "record(device, worker, kind, key, sequence) : 0;")],
     "what failed to be written is not written again": [
