@@ -105,7 +105,7 @@ void request_progress(struct request *request)
     struct loop *loop = request->loop;
     if (!list_linked(&request->node))
         return; /* it has failed */
-    request->deadline_ns = io_now_ns(loop->io_loop) + loop->yata->timeout_ns;
+    request->deadline_ns = io_clock_ns(loop->io_loop) + loop->yata->timeout_ns;
     list_remove(&request->node);
     list_push_back(&loop->under_way, &request->node);
 }
