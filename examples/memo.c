@@ -56,7 +56,7 @@ int main(int argc, char *argv[])
         .devices = &device,
         .device_count = 1,
         .memory_bytes = 8 << 20,
-        .timeout_ms = 60000};
+        .timeout_ms = 60000}; /* the disk may be busy with others */
     struct yata *yata;
     int result = yata_open(&yata, &config);
     if (result < 0) {

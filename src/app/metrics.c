@@ -111,7 +111,7 @@ static void write_proxy(struct metrics_text *m, const struct metrics_source *sou
         {"yatagarasu_stale_if_error_total", "Stale answers given because the origin failed.",
             PROXY(stale_if_error)},
         {"yatagarasu_gave_up_on_disk_total", "Requests that went on without a disk that kept them waiting.",
-            PROXY(disk_given_up)},
+            PROXY(gave_up_on_disk)},
         {"yatagarasu_cut_answers_total", "Answers begun and not completed by the origin's fault.",
             PROXY(cut_answers)},
         {"yatagarasu_gone_clients_total", "Requests whose client left before the end.", PROXY(gone_clients)},

@@ -21,7 +21,7 @@ static void patience_over(struct io_op *op)
     if (find->looking) {
         cache_get_abandon(&find->get);
         find->unknown = true;
-        counter_add(&find->proxy->stats.disk_given_up, 1);
+        counter_add(&find->proxy->stats.gave_up_on_disk, 1);
     }
     give(find);
 }

@@ -1,6 +1,8 @@
 /*
  * What the cache answers to is not the purge, which ends with its answer, but a `struct durable`: on a disk
  * that stands still the answer comes first.
+ *
+ * struct durable | from proxy_purge() until the cache has answered all and the timer has ended
  */
 #include "proxy/purge.h"
 
@@ -19,14 +21,10 @@ struct durable {
     struct io_op timer;
 };
 
-static void answer(struct durable *durable, int result)
+static void answer(struct durable *durable)
 {
     struct proxy_purge *purge = durable->purge;
     durable->purge = NULL;
-    if (purge == NULL)
-        return;
-    if (result < 0)
-        purge->result = result;
     marks_clear(purge->proxy->marks);
     purge->done(purge);
 }
@@ -34,10 +32,12 @@ static void answer(struct durable *durable, int result)
 static void time_over(struct io_op *op)
 {
     struct durable *durable = CONTAINER_OF(op, struct durable, timer);
-    if (durable->pending == 0)
+    if (durable->pending == 0) {
         free(durable);
-    else if (op->result == 0)
-        answer(durable, E_TIMEOUT);
+    } else if (op->result == 0) {
+        durable->purge->result = E_TIMEOUT;
+        answer(durable);
+    }
 }
 
 static void purged(void *context, int result)
@@ -48,10 +48,12 @@ static void purged(void *context, int result)
         purge->result = result;
     if (--durable->pending > 0)
         return;
-    if (purge && io_op_busy(&durable->timer))
+    bool timed = io_op_busy(&durable->timer);
+    if (timed)
         io_cancel(purge->loop, &durable->timer); /* its end frees */
-    answer(durable, 0);
-    if (!io_op_busy(&durable->timer))
+    if (purge)
+        answer(durable);
+    if (!timed)
         free(durable);
 }
 

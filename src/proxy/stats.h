@@ -27,8 +27,8 @@ struct proxy_stats {
     struct counter flights_started, flights_joined, flights_now, flight_bytes_now, refetched_bytes;
     struct counter revalidations, revalidated_not_modified;
     struct counter stale_while_revalidate, stale_if_error; /* answers that were stale, by reason */
-    struct counter disk_given_up; /* requests that went on without a disk that kept them waiting */
-    struct counter cut_answers;   /* begun and not completed, by the origin's fault */
+    struct counter gave_up_on_disk; /* requests that went on without a disk that kept them waiting */
+    struct counter cut_answers;     /* begun and not completed, by the origin's fault */
     struct counter gone_clients;
     struct counter path_traversal_blocked;
     struct counter purges[2]; /* hard, soft */

@@ -28,7 +28,7 @@ static void give_up(struct request *request)
                 request->started_ns + request->worker->proxy->settings->server.first_byte_timeout_ns;
     if (request->wait == WAIT_DISK && (request->begun || !late)) {
         request->wait = WAIT_NOTHING;
-        counter_add(&request->worker->proxy->stats.disk_given_up, 1);
+        counter_add(&request->worker->proxy->stats.gave_up_on_disk, 1);
         request_leave_disk(request);
     } else if (request->begun) {
         request_cut(request);

@@ -136,11 +136,8 @@ static int hand_over(struct yata_put *put)
 /* Our reference keeps it from eviction: what memory does not hold was replaced or removed meanwhile. */
 static int hand_over_again(struct yata_put *put)
 {
-    if (!memory_holds(put->yata->memory, put->unsent)) {
-        item_unref(&put->unsent);
-        return 0;
-    }
-    return written(put, disk_put(put->yata->disk, put->loop->io_loop, put->unsent, 0));
+    bool held = memory_holds(put->yata->memory, put->unsent);
+    return written(put, held ? disk_put(put->yata->disk, put->loop->io_loop, put->unsent, 0) : E_CHANGED);
 }
 
 static int hand_over_chunk(struct yata_put *put)

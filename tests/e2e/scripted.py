@@ -74,7 +74,7 @@ def apart(names):
     """A server of whose objects, (base, bucket, key), none shares a purge slot with another."""
     while True:
         server = Scripted()
-        if servers.apart([(server.endpoint + base, bucket, key) for base, bucket, key in names]):
+        if servers.slots_differ([(server.endpoint + base, bucket, key) for base, bucket, key in names]):
             return server
         server.server_close()
 

@@ -62,7 +62,7 @@ def purge_slot(endpoint, bucket, key):
     return XXH3(name, len(name)) % 8192
 
 
-def apart(names):
+def slots_differ(names):
     """Whether no two of them, (endpoint, bucket, key), share a slot."""
     return len({purge_slot(*name) for name in names}) == len(names)
 

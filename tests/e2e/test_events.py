@@ -48,7 +48,7 @@ class Store:
     def __init__(self, moto):
         names = (f"events-{uuid.uuid4().hex[:12]}" for _ in itertools.count())
         self.moto, self.client = moto, moto.client()
-        self.name = next(n for n in names if servers.apart([(moto.endpoint, n, key + end) for key in KEYS for end in ("", "x")]))
+        self.name = next(n for n in names if servers.slots_differ([(moto.endpoint, n, key + end) for key in KEYS for end in ("", "x")]))
         self.client.create_bucket(Bucket=self.name)
 
     def of(self, service):
@@ -182,7 +182,7 @@ def test_every_entry_that_reads_the_bucket(moto, store, yatagarasu):
     """Two entries of one S3 bucket by two names of the server are two objects; of one name, one."""
     by_name = f"http://localhost:{moto.port}"
     others = (Store(moto) for _ in itertools.count())
-    other = next(o for o in others if servers.apart([(moto.endpoint, o.name, "k"), (moto.endpoint, store.name, "k"), (by_name, store.name, "k")]))
+    other = next(o for o in others if servers.slots_differ([(moto.endpoint, o.name, "k"), (moto.endpoint, store.name, "k"), (by_name, store.name, "k")]))
     ours = yatagarasu([servers.s3_bucket("a", moto, bucket=store.name), servers.s3_bucket("b", moto, bucket=store.name),
                        servers.s3_bucket("c", moto, bucket=store.name, endpoint=by_name), servers.s3_bucket("d", moto, bucket=other.name)])
     store.put("k", b"old")

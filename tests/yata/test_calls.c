@@ -377,16 +377,22 @@ static void close_with_all_under_way(void **state)
 
 /* ---- stalls and faults: the fake's ---- */
 
+/* Its disk can be made to stall; "key" is stored. */
+static void begin_with_fake(struct rig *rig, unsigned timeout_ms)
+{
+    rig_init(rig);
+    if (!rig_is_fake())
+        skip();
+    rig->config.timeout_ms = timeout_ms;
+    assert_int_equal(rig_open(rig), 0);
+    assert_int_equal(rig_put(rig, "key", 1, 1000000), 0);
+}
+
 static void stalled_disk(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_init(&rig);
-    if (!rig_is_fake())
-        skip();
-    rig.config.timeout_ms = 500;
-    assert_int_equal(rig_open(&rig), 0);
-    assert_int_equal(rig_put(&rig, "key", 1, 1000000), 0);
+    begin_with_fake(&rig, 500);
     assert_int_equal(rig_put(&rig, "small", 2, 1000), 0);
     rig_forget_memory(&rig);
     struct fake_fault fault = {.kinds = FAKE_READ, .error = -EIO, .count = 1};
@@ -420,12 +426,7 @@ static void a_program_that_waited_elsewhere(void **state)
 {
     (void)state;
     struct rig rig;
-    rig_init(&rig);
-    if (!rig_is_fake())
-        skip();
-    rig.config.timeout_ms = 500;
-    assert_int_equal(rig_open(&rig), 0);
-    assert_int_equal(rig_put(&rig, "key", 1, 1000000), 0);
+    begin_with_fake(&rig, 500);
     rig_forget_memory(&rig);
     fake_clock_advance(rig.yata->io, 60 * NS_PER_S);
     assert_int_equal(rig_get(&rig, "key", 1, 1000000), 0);
@@ -438,11 +439,7 @@ static struct yata *abandoned[2];
 static void close_within(unsigned timeout_ms, struct yata **left)
 {
     struct rig rig;
-    rig_init(&rig);
-    if (!rig_is_fake())
-        skip();
-    assert_int_equal(rig_open(&rig), 0);
-    assert_int_equal(rig_put(&rig, "key", 1, 1000000), 0);
+    begin_with_fake(&rig, 2000);
     rig_forget_memory(&rig);
     fake_disk_stall(rig.yata->io, NULL, true);
     struct answer got = {0}, flushed = {0};

@@ -393,8 +393,8 @@ static void admitted_by_a_read(void **state)
     await_disk_items(&rig, 4);
     assert_int_equal(yata_peek_copy(rig.yata, "small", 5, 0, bytes, sizeof bytes, NULL), 1000);
     await_disk_items(&rig, 5);
-    for (unsigned i = 0; rig_stats(&rig).disk_items < 7;
-         i++) { /* a hit is lost while the loop takes others */
+    /* A hit may be lost while the loop takes others. */
+    for (unsigned i = 0; rig_stats(&rig).disk_items < 7; i++) {
         assert_true(i < 30000);
         assert_int_equal(yata_peek(rig.yata, "k2", 2, 0, 10, &view), 0);
         yata_view_release(&view);
