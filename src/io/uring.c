@@ -88,7 +88,7 @@ static int loop_init(struct io_loop *loop)
     list_init(&uring->deferred);
     for (unsigned i = 0; i < IO_POOLS_MAX; i++)
         list_init(&uring->queues[i].waiting);
-    uring->ready_fd = -1;
+    atomic_init(&uring->ready_fd, -1);
     uring->wake_fd = eventfd(0, EFD_CLOEXEC); /* blocking, as all that the ring waits on */
     if (uring->wake_fd < 0)
         return -errno;
@@ -248,15 +248,17 @@ static void wait_turn(struct io_loop *loop, uint64_t timeout_ns)
 
 static int ready_open(struct uring *uring)
 {
-    uring->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (uring->ready_fd < 0)
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
         return -errno;
-    int error = io_uring_register_eventfd(&uring->ring, uring->ready_fd);
+    int error = io_uring_register_eventfd(&uring->ring, fd);
     if (error < 0) {
-        close(uring->ready_fd);
-        uring->ready_fd = -1;
+        close(fd);
+        return error;
     }
-    return error;
+    /* A wake that does not see it yet has signalled wake_fd, which the turn that follows takes. */
+    atomic_store(&uring->ready_fd, fd);
+    return fd;
 }
 
 /* An eventfd that the kernel signals when it has work for the ring. The ring's own descriptor does not show
@@ -266,16 +268,18 @@ static int descriptor(struct io_loop *loop)
     struct uring *uring = uring_of(loop);
     if (!uring->enabled)
         enable(uring);
-    int error = uring->ready_fd < 0 ? ready_open(uring) : 0;
-    if (error < 0)
-        return error;
+    int fd = atomic_load(&uring->ready_fd);
+    if (fd < 0)
+        fd = ready_open(uring);
+    if (fd < 0)
+        return fd;
     uint64_t count;
-    ssize_t drained = read(uring->ready_fd, &count, sizeof count);
+    ssize_t drained = read(fd, &count, sizeof count);
     CHECK(drained == (ssize_t)sizeof count || errno == EAGAIN || errno == EINTR);
     do {
         wait_turn(loop, 0);
     } while (!uring->wake_armed); /* a wake that is reaped here leaves nothing that would show the next one */
-    return uring->ready_fd;
+    return fd;
 }
 
 static void signal_event(int fd)
@@ -294,8 +298,9 @@ static void wake(struct io_loop *loop)
 {
     struct uring *uring = uring_of(loop);
     signal_event(uring->wake_fd);
-    if (uring->ready_fd >= 0)
-        signal_event(uring->ready_fd);
+    int fd = atomic_load(&uring->ready_fd);
+    if (fd >= 0)
+        signal_event(fd);
 }
 
 const struct io_driver io_driver_uring = {

@@ -43,7 +43,7 @@ struct uring {
     bool reaping; /* completions are being looked at: nothing may reap */
     bool wake_armed;
     int wake_fd;
-    int ready_fd;              /* for programs that wait themselves; -1 until one does */
+    _Atomic int ready_fd;      /* for programs that wait themselves; -1 until one does; wakers read it */
     uint64_t wake_count;       /* what the armed read writes */
     unsigned transfers;        /* reads and writes of files that wait for a submission, about */
     struct list_node deferred; /* ops that found no room in the submission queue while reaping */

@@ -128,6 +128,29 @@ static void test_a_program_that_waits_itself(void **state)
     rig_close(&rig);
 }
 
+/* A program may turn the loop for a while and only then ask for its descriptor: others wake it meanwhile. */
+static void test_descriptor_of_a_loop_that_was_turned(void **state)
+{
+    (void)state;
+    if (conformance_is_fake())
+        skip();
+    for (unsigned round = 0; round < 20; round++) {
+        struct rig rig;
+        rig_open(&rig);
+        struct box box = {.rig = &rig};
+        struct sender sender = {.letters = calloc(LETTERS, sizeof(struct letter)), .box = &box};
+        for (unsigned i = 0; i < LETTERS; i++)
+            sender.letters[i] = (struct letter){{.deliver = on_letter}, 0, i, &box};
+        assert_int_equal(pthread_create(&sender.thread, NULL, send_letters, &sender), 0);
+        io_loop_turn(rig.loop, UINT64_MAX);
+        while (box.got < LETTERS)
+            wait_by_poll(&rig);
+        pthread_join(sender.thread, NULL);
+        free(sender.letters);
+        rig_close(&rig);
+    }
+}
+
 static void count_and_post_again(struct io_message *message)
 {
     struct letter *letter = CONTAINER_OF(message, struct letter, message);
@@ -377,9 +400,11 @@ static void test_loops_share_a_listener(void **state)
 int run_threads(void)
 {
     static const struct CMUnitTest tests[] = {cmocka_unit_test(test_mailbox_under_contention),
-        cmocka_unit_test(test_a_program_that_waits_itself), cmocka_unit_test(test_posted_again_from_deliver),
-        cmocka_unit_test(test_order_of_one_sender), cmocka_unit_test(test_message_wakes_a_sleeping_loop),
-        cmocka_unit_test(test_stop_from_another_thread), cmocka_unit_test(test_work),
-        cmocka_unit_test(test_work_error_is_a_value), cmocka_unit_test(test_loops_share_a_listener)};
+        cmocka_unit_test(test_a_program_that_waits_itself),
+        cmocka_unit_test(test_descriptor_of_a_loop_that_was_turned),
+        cmocka_unit_test(test_posted_again_from_deliver), cmocka_unit_test(test_order_of_one_sender),
+        cmocka_unit_test(test_message_wakes_a_sleeping_loop), cmocka_unit_test(test_stop_from_another_thread),
+        cmocka_unit_test(test_work), cmocka_unit_test(test_work_error_is_a_value),
+        cmocka_unit_test(test_loops_share_a_listener)};
     return cmocka_run_group_tests_name("threads", tests, NULL, NULL);
 }
