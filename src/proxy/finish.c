@@ -66,7 +66,6 @@ static void count(struct request *request, enum cache_result result, uint64_t du
     struct proxy_stats *stats = &request->worker->proxy->stats;
     enum http_method method = request->http->method;
     uint64_t saved = request->bytes_memory + request->bytes_disk;
-    counter_sub(&stats->requests_in_progress, 1);
     counter_add(&stats->requests_by_method[method == HTTP_GET       ? METHOD_SLOT_GET
                                            : method == HTTP_HEAD    ? METHOD_SLOT_HEAD
                                            : method == HTTP_OPTIONS ? METHOD_SLOT_OPTIONS
@@ -161,6 +160,8 @@ static void account(struct request *request)
     enum cache_result result = result_of(request);
     count(request, result, duration_ns);
     log_line(request, result, duration_ns);
+    /* Last: once none is in progress, all are counted. */
+    counter_sub(&request->worker->proxy->stats.requests_in_progress, 1);
 }
 
 void request_cut(struct request *request)

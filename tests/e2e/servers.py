@@ -312,6 +312,11 @@ class Yatagarasu(Server):
     def error_log(self, *texts):
         return self.read_log("error.log", texts)
 
+    def counted(self):
+        """Waits until every request that was answered is counted, which is a little later, and returns the metrics."""
+        assert wait_until(lambda: self.metrics()["yatagarasu_requests_in_progress"] == 0)
+        return self.metrics()
+
     def metrics(self):
         status, _, body = self.admin("/metrics")
         assert status == 200
