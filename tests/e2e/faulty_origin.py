@@ -28,12 +28,15 @@ GET /_control/version?seed=N makes every later answer (of all keys without a see
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import functools
 import json
 import socket
 import ssl
 import struct
 import sys
+import termios
+import time
 import urllib.parse
 from email.utils import formatdate
 
@@ -247,10 +250,17 @@ def delay(request):
     return asyncio.sleep(request.number("ms") / 1000)
 
 
+def unsent(conn):
+    """Bytes that an RST would discard: not written yet, or not acknowledged by the peer's kernel."""
+    queued = fcntl.ioctl(conn.writer.get_extra_info("socket").fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
+    return conn.writer.transport.get_write_buffer_size() + struct.unpack("i", queued)[0]
+
+
 async def flushed(conn):
-    """Lets what was written reach the peer before an RST overtakes it."""
-    await conn.writer.drain()
-    await asyncio.sleep(0.05)
+    """Lets what was written reach the peer before an RST overtakes it, for as long as a slow peer may take."""
+    deadline = time.monotonic() + 5
+    while unsent(conn) > 0 and time.monotonic() < deadline:
+        await asyncio.sleep(0.005)
 
 
 async def ok(conn, request, answer):
